@@ -1,0 +1,323 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+
+	"github.com/quartetjobs/quartet/internal/store"
+	"github.com/quartetjobs/quartet/internal/store/storetest"
+)
+
+func TestContract(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Place { return &place{dir: t.TempDir()} })
+}
+
+// place lets the suite at a directory.
+type place struct {
+	dir   string
+	store *Store
+}
+
+func (p *place) Open(ctx context.Context) (store.Store, error) {
+	s, err := Open(ctx, Options{Dir: p.dir, Readers: 2})
+	if err != nil {
+		return nil, err
+	}
+	p.store = s
+	return s, nil
+}
+
+func (p *place) Hook(fn func(storetest.Point) error) {
+	p.store.hook = nil
+	if fn != nil {
+		p.store.hook = func(at point) error { return fn(storetest.Point(at)) }
+	}
+}
+
+// Crash copies the files as they are, which is what a process that is killed leaves behind.
+func (p *place) Crash(t *testing.T) storetest.Place { return &place{dir: copyDir(t, p.dir)} }
+
+// Full forbids the databases to grow. What is free in them is used up by the bigger records of the suite.
+func (p *place) Full(t *testing.T, journal, tables bool) {
+	t.Helper()
+	limit := func(c *conn, full bool) {
+		pages, err := c.integer("PRAGMA page_count")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !full {
+			pages = 1 << 30
+		}
+		if err := c.exec(fmt.Sprintf("PRAGMA max_page_count = %d", pages)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(p.store.journal.conn, journal)
+	limit(p.store.tables.conn, tables)
+}
+
+func copyDir(t *testing.T, dir string) string {
+	t.Helper()
+	to := t.TempDir()
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		data, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a log that SQLite removed meanwhile
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(to, f.Name()), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return to
+}
+
+// setup opens a store in a new directory and acquires shard 0.
+func setup(t *testing.T) (*Store, *Shard) {
+	t.Helper()
+	s := openDir(t, t.TempDir())
+	return s, acquire(t, s)
+}
+
+func openDir(t *testing.T, dir string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func acquire(t *testing.T, s *Store) *Shard {
+	t.Helper()
+	h, err := s.Acquire(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h.(*Shard)
+}
+
+func row(n int, value string) store.Record {
+	return store.Record{Table: store.Live, Key: fmt.Appendf(nil, "key-%06d", n), Value: []byte(value)}
+}
+
+func appendRows(t *testing.T, h *Shard, records ...store.Record) {
+	t.Helper()
+	if err := h.Append(t.Context(), records); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func fold(t *testing.T, h *Shard) {
+	t.Helper()
+	if err := h.Fold(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// countRows loads the table Live.
+func countRows(t *testing.T, h *Shard) (rows int) {
+	t.Helper()
+	err := h.Load(t.Context(), store.Live, func(_, _ []byte) error { rows++; return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+// A power failure can cut the journal's log anywhere in what was being written. Every batch that was acknowledged before is
+// there, and the torn one is there in whole or not at all.
+func TestTornAppend(t *testing.T) {
+	const acknowledged, inBatch = 5, 40
+	s, h := setup(t)
+	wal := filepath.Join(s.dir, journalFile+"-wal")
+	batch := func(n int) (records []store.Record) {
+		for i := range inBatch {
+			records = append(records, row(n*inBatch+i, fmt.Sprintf("%0200d", i)))
+		}
+		return records
+	}
+	for n := range acknowledged {
+		appendRows(t, h, batch(n)...)
+	}
+	before := fileSize(wal)
+	appendRows(t, h, batch(acknowledged)...)
+	after := fileSize(wal)
+	if after <= before {
+		t.Fatalf("the log has %d bytes before the last append and %d after it", before, after)
+	}
+	for cut := before; cut <= after; cut += max(1, (after-before)/7) {
+		for _, zeros := range []bool{false, true} { // the file was extended before the data got there
+			dir := copyDir(t, s.dir)
+			torn := filepath.Join(dir, journalFile+"-wal")
+			if err := os.Truncate(torn, cut); err != nil {
+				t.Fatal(err)
+			}
+			if zeros {
+				if err := os.Truncate(torn, after); err != nil {
+					t.Fatal(err)
+				}
+			}
+			reopened := openDir(t, dir)
+			got := countRows(t, acquire(t, reopened))
+			whole := got == (acknowledged+1)*inBatch // also of a torn one, if all that is lost were zeros anyway
+			if !whole && (got != acknowledged*inBatch || cut == after) {
+				t.Errorf("cut at %d of %d..%d, zeros=%v: %d rows", cut, before, after, zeros, got)
+			}
+			if err := reopened.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A fold of more rows than fit a transaction, cut off between two of them, is folded again from the start.
+func TestLargeFold(t *testing.T) {
+	const rows = 1200
+	s, h := setup(t)
+	s.tables.atOnce = 500
+	for n := 0; n < rows; n += 100 {
+		records := make([]store.Record, 100)
+		for i := range records {
+			records[i] = row(n+i, "value")
+			records[i].Fresh = true
+		}
+		appendRows(t, h, records...)
+	}
+	s.hook = func(p point) error {
+		if p == foldWritten {
+			return errors.New("died in the last transaction")
+		}
+		return nil
+	}
+	if err := h.Fold(t.Context()); err == nil {
+		t.Fatal("the fold worked")
+	}
+	// The first key is in the tables by now. If recovery believed the fresh of its record this would forget the row.
+	appendRows(t, h, store.Record{Table: store.Live, Key: row(0, "").Key})
+
+	crashed := acquire(t, openDir(t, copyDir(t, s.dir)))
+	if got := countRows(t, crashed); got != rows-1 {
+		t.Errorf("%d rows after a crash, want %d", got, rows-1)
+	}
+	s.hook = nil
+	fold(t, h)
+	if got := countRows(t, h); got != rows-1 {
+		t.Errorf("%d rows after another fold, want %d", got, rows-1)
+	}
+}
+
+// A list that looks at the overlay, and at the tables only after an append and a fold, must not mix the two moments.
+func TestListAcrossFold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, h := setup(t)
+		part := []byte("0123456789abcdef")
+		step := func(name, value string) store.Record {
+			return store.Record{Table: store.Steps, Key: append(part[:16:16], name...), Value: []byte(value)}
+		}
+		appendRows(t, h, step("a", "1"), step("b", "1"))
+		fold(t, h)
+		appendRows(t, h, step("a", "2"))
+
+		var readers []*conn
+		for range cap(s.readers.idle) {
+			readers = append(readers, <-s.readers.idle)
+		}
+		var rows []store.Row
+		var err error
+		done := make(chan struct{})
+		go func() {
+			rows, err = h.List(t.Context(), store.Steps, part)
+			close(done)
+		}()
+		synctest.Wait() // the list has seen the overlay and waits for a reader
+		appendRows(t, h, step("a", "3"), step("b", "3"))
+		fold(t, h)
+		for _, c := range readers {
+			s.readers.put(c)
+		}
+		<-done
+		if err != nil || len(rows) != 2 || string(rows[0].Value) != "3" || string(rows[1].Value) != "3" {
+			t.Errorf("list: %q, %v; want both rows of the last append", rows, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The journal's files stay small under any amount of traffic, as long as folds work.
+func TestJournalIsBounded(t *testing.T) {
+	s, h := setup(t)
+	const limit = 2 << 20
+	s.journal.checkpointAt = limit
+	value := string(make([]byte, 1000))
+	for n := range 60 {
+		for i := range 4 {
+			records := make([]store.Record, 0, 50)
+			for j := range cap(records) {
+				records = append(records, row(i*50+j, value))
+			}
+			appendRows(t, h, records...)
+		}
+		fold(t, h)
+		if got := s.Stats().JournalBytes; got > 3*limit {
+			t.Fatalf("after %d kB the journal has %d kB", (n+1)*200, got>>10)
+		}
+	}
+	if s.journal.wal >= 2*limit {
+		t.Errorf("the log is believed to have %d kB", s.journal.wal>>10)
+	}
+}
+
+func TestBackup(t *testing.T) {
+	s, h := setup(t)
+	appendRows(t, h, row(1, "folded"))
+	fold(t, h)
+	appendRows(t, h, row(2, "journalled"))
+
+	dir := t.TempDir()
+	path := filepath.Join(dir, tablesFile)
+	if err := s.Backup(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Backup(t.Context(), path); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a backup over a file that exists: %v", err)
+	}
+	appendRows(t, h, row(3, "later"))
+
+	restored := acquire(t, openDir(t, dir))
+	if got := countRows(t, restored); got != 2 {
+		t.Errorf("%d rows are in the backup, want 2", got)
+	}
+	if restored.Epoch() <= h.Epoch() {
+		t.Errorf("the backup gave out epoch %d, the original had %d", restored.Epoch(), h.Epoch())
+	}
+	// Its journal begins after what the tables say they have of the lost one.
+	appendRows(t, restored, row(4, "new"))
+	if got := countRows(t, acquire(t, restored.store)); got != 3 {
+		t.Errorf("%d rows after an append to the backup, want 3", got)
+	}
+}
+
+func TestStats(t *testing.T) {
+	s, h := setup(t)
+	appendRows(t, h, row(1, "value"))
+	got := s.Stats()
+	if got.UnfoldedRecords != 1 || got.UnfoldedBytes != 15 || got.JournalBytes == 0 || got.TablesBytes == 0 {
+		t.Errorf("stats %+v", got)
+	}
+}
