@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"encoding/json"
+	"hash/fnv"
+	"strconv"
+	"time"
+
+	"github.com/quartetjobs/quartet/internal/store"
+)
+
+// startClocks sets the timers of a function's cron triggers. Ticks at or before after are not made up for.
+func (m *Machine) startClocks(f *function, after int64) {
+	for i := range f.triggers {
+		if c := f.triggers[i].cron; c != nil {
+			m.setTick(c, after)
+		}
+	}
+}
+
+func (m *Machine) stopClocks(f *function) {
+	for i := range f.triggers {
+		if c := f.triggers[i].cron; c != nil {
+			m.timers.stop(&c.timer)
+		}
+	}
+}
+
+func (m *Machine) setTick(c *cronState, after int64) {
+	c.tick = c.sched.Next(time.UnixMilli(after).UTC()).UnixMilli()
+	m.timers.start(&c.timer, c.tick+c.jitter(), timerCron, c)
+}
+
+// jitter is a tick's delay: pseudo-random, but the same for the same function and tick, so that registering again does
+// not move it.
+func (c *cronState) jitter() int64 {
+	max := c.fn.def.Triggers[c.index].CronJitter
+	if max <= 0 {
+		return 0
+	}
+	h := fnv.New64a()
+	h.Write(c.fn.def.ID[:])
+	h.Write(strconv.AppendInt(nil, c.tick, 10))
+	return int64(h.Sum64() % uint64(max))
+}
+
+// tick starts a run for a tick and sets the timer for the next one. A tick that comes very late, because the server was
+// down or the machine asleep, stands for all that were missed.
+func (m *Machine) tick(c *cronState) {
+	f, t := c.fn, c.fn.def.Triggers[c.index]
+	tick := c.tick
+	m.put(store.Record{Table: store.Flow, Key: clockKey(f.def.ID, t.Cron), Value: encodeTAT(tick)})
+	next := tick
+	if m.now-tick > Minute {
+		next = m.now
+	}
+	m.setTick(c, next)
+	if f.def.Paused || f.def.Archived {
+		return
+	}
+	at := time.UnixMilli(tick).UTC().Format(time.RFC3339)
+	data, _ := json.Marshal(struct { // strings always marshal
+		Cron        string `json:"cron"`
+		ScheduledAt string `json:"scheduledAt"`
+		FireAt      string `json:"fireAt"`
+	}{t.Cron, at, time.UnixMilli(m.now).UTC().Format(time.RFC3339)})
+	ev := Event{Key: at, Name: t.CronEvent, Data: data, TS: m.now, Internal: true, Source: "cron"}
+	m.storeEvent(m.env(f.def.Env), &ev)
+	m.start(f, []Event{ev}, begin{direct: true, cron: t.Cron})
+}
+
+func clockKey(fn UUID, spec string) []byte { return []byte("c\x00" + string(fn[:]) + spec) }

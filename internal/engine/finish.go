@@ -1,0 +1,76 @@
+package engine
+
+import (
+	"github.com/quartetjobs/quartet/internal/store"
+)
+
+// cancel ends an unfinished run because somebody asked for it.
+func (m *Machine) cancel(id ID, reason string) bool {
+	r := m.runs[id]
+	if r == nil {
+		return false
+	}
+	m.finish(r, Cancelled, nil, reason)
+	return true
+}
+
+// expire ends a run whose finish timeout passed, unless a call is out: what that answers may still be the result.
+func (m *Machine) expire(r *run) {
+	r.expired = true
+	m.touch(r)
+	for _, j := range r.jobs {
+		if j.flight != nil {
+			return
+		}
+	}
+	m.finish(r, Cancelled, nil, "not ended within its finish timeout")
+}
+
+// finish ends a run, once. Everything it held or waited for is given up, whoever waits for it gets its result, and its
+// door gets a fact to deal with. A call that is out is left alone; its answer will find nobody.
+func (m *Machine) finish(r *run, status Status, output []byte, reason string) {
+	if r.ended {
+		return
+	}
+	r.ended = true
+	for _, j := range r.jobs {
+		m.withdraw(j)
+	}
+	for len(r.waits) > 0 {
+		m.dropWait(r.waits[len(r.waits)-1])
+	}
+	for len(r.cancels) > 0 {
+		m.dropCancel(r.cancels[len(r.cancels)-1])
+	}
+	m.timers.stop(&r.deadline)
+	if k := (singleKey{r.fn.def.ID, r.spec.singleton}); r.spec.single && m.singles[k] == r {
+		delete(m.singles, k)
+	}
+	row := m.row(r)
+	row.Status, row.Ended, row.Output, row.Reason = status, m.now, output, reason
+	m.put(row.record())
+	// A live row that was never written needs no delete, but one in this very command may have been: deleting is always right.
+	m.put(store.Record{Table: store.Live, Key: RunKey(r.id)})
+	delete(m.runs, r.id)
+	m.free(r.held)
+	r.jobs, r.held = nil, nil
+
+	switch status {
+	case Completed:
+		m.resolveParents(r.spec.parents, r.id, ValueData, output)
+	case Failed:
+		m.resolveParents(r.spec.parents, r.id, ValueError, output)
+	default:
+		m.resolveParents(r.spec.parents, r.id, ValueError, errorValue("Error", "the invoked run was cancelled"))
+	}
+	if d := r.fn.def; !d.Silent {
+		s := &Settle{Door: d.Door, Env: d.Env, Run: r.id, Status: status}
+		m.outbox[r.id] = s
+		var b encoder
+		b.str(1, s.Door)
+		b.str(2, s.Env)
+		b.uint(3, uint64(status))
+		m.put(store.Record{Table: store.Outbox, Key: RunKey(r.id), Value: b, Fresh: true})
+		m.emit(s)
+	}
+}

@@ -1,0 +1,394 @@
+package engine
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/quartetjobs/quartet/internal/store"
+)
+
+// A lane holds the ready jobs that stand under exactly the same limits. If its first job must wait so must the others, so
+// a decision looks at lanes, never at a backlog, and a full key blocks nobody else's.
+type lane struct {
+	key    string // "": one of function.lanes
+	fn     *function
+	claims []claim
+	jobs   heap[*job]
+	state  laneState
+	group  *waitGroup // when parked
+	on     *limiter   // what it is parked on
+	index  int32
+	first  bool // jobs are first calls of runs
+}
+
+type laneState uint8
+
+const (
+	laneEmpty  laneState = iota
+	laneReady            // in its function's ready heap
+	laneParked           // waits in a limiter
+)
+
+func (l *lane) place() *int32       { return &l.index }
+func (l *lane) before(o *lane) bool { return l.jobs.top().before(o.jobs.top()) }
+
+// flight is a call that is out. It outlives its run when that is cancelled: the slots it holds are real work elsewhere.
+type flight struct {
+	request ID
+	run     ID
+	job     *job // nil: the run ended meanwhile
+	slots   []*limiter
+}
+
+// ring is the queue of functions that have a ready lane. One call of one function at a time keeps a backlog from
+// starving the others.
+type ring struct {
+	fns  []*function
+	head int
+}
+
+func (r *ring) len() int { return len(r.fns) - r.head }
+
+func (r *ring) push(f *function) {
+	if f.inRing {
+		return
+	}
+	f.inRing = true
+	r.fns = append(r.fns, f)
+}
+
+func (r *ring) pop() *function {
+	f := r.fns[r.head]
+	r.fns[r.head] = nil
+	r.head++
+	if r.head == len(r.fns) {
+		r.fns, r.head = r.fns[:0], 0
+	} else if r.head > 1024 && r.head > len(r.fns)/2 {
+		r.fns = append(r.fns[:0], r.fns[r.head:]...)
+		r.head = 0
+	}
+	f.inRing = false
+	return f
+}
+
+// enqueue makes a job wait for its due time, or for flow control if that has come.
+func (m *Machine) enqueue(j *job) {
+	if j.due > m.now {
+		m.timers.start(&j.timer, j.due, timerJob, j)
+		return
+	}
+	m.ready(j)
+}
+
+// ready puts a due job into its lane.
+func (m *Machine) ready(j *job) {
+	if j.run.expired {
+		return // it ends as soon as the call that is out returns
+	}
+	m.seq++
+	j.seq = m.seq
+	ln := m.laneFor(j)
+	j.lane = ln
+	ln.jobs.push(j)
+	switch ln.state {
+	case laneEmpty:
+		m.offer(ln)
+	case laneReady:
+		ln.fn.ready.fix(ln)
+	case laneParked:
+		ln.group.lanes.fix(ln)
+	}
+}
+
+func (m *Machine) offer(ln *lane) {
+	ln.state = laneReady
+	ln.fn.ready.push(ln)
+	m.ring.push(ln.fn)
+}
+
+// laneFor finds or makes the lane with the limits of a job.
+func (m *Machine) laneFor(j *job) *lane {
+	f, first := j.run.fn, j.run.started == 0
+	flow := &f.def.Flow
+	i := 1
+	if first {
+		i = 0
+	}
+	keyed := first && flow.Throttle != nil && flow.Throttle.Key != ""
+	for _, c := range flow.Concurrency {
+		keyed = keyed || c.Key != "" && (first || !c.PerRun)
+	}
+	if !keyed {
+		if f.lanes[i] == nil {
+			f.lanes[i] = &lane{fn: f, first: first, claims: m.claims(j, first)}
+		}
+		return f.lanes[i]
+	}
+	var b strings.Builder
+	b.Write(f.def.ID[:])
+	b.WriteByte(byte(i))
+	if first {
+		b.WriteString(j.run.spec.throttle)
+	}
+	for _, v := range j.run.spec.concurrency {
+		b.WriteByte(0)
+		b.WriteString(v)
+	}
+	key := b.String()
+	ln := m.lanes[key]
+	if ln == nil {
+		ln = &lane{key: key, fn: f, first: first, claims: m.claims(j, first)}
+		m.lanes[key] = ln
+	}
+	return ln
+}
+
+// claims lists what a job of a run needs before it may go. The throttle is last: a token is spent only when every
+// slot is free.
+func (m *Machine) claims(j *job, first bool) []claim {
+	d := j.run.fn.def
+	var cs []claim
+	defer func() {
+		for _, c := range cs {
+			c.limiter.refs++
+		}
+	}()
+	if d.Target != "" {
+		cs = append(cs, claim{limiter: m.limiter("t\x00" + d.Target), limit: m.cfg.PerTarget})
+	}
+	for i, c := range d.Flow.Concurrency {
+		if c.Limit <= 0 || c.PerRun && !first {
+			continue
+		}
+		value := ""
+		if i < len(j.run.spec.concurrency) {
+			value = j.run.spec.concurrency[i]
+		}
+		cs = append(cs, claim{limiter: m.limiter(concurrencyKey(d, c, value)), limit: c.Limit, perRun: c.PerRun})
+	}
+	if t := d.Flow.Throttle; t != nil && first {
+		l := m.limiter(throttleKey(d.ID, j.run.spec.throttle))
+		l.rate, l.fn = t, j.run.fn
+		cs = append(cs, claim{limiter: l})
+	}
+	return cs
+}
+
+func concurrencyKey(d *Function, c Concurrency, value string) string {
+	switch c.Scope {
+	case ScopeEnv:
+		return "e\x00" + d.Env + "\x00" + value
+	case ScopeAccount:
+		return "a\x00" + value
+	}
+	return "f\x00" + string(d.ID[:]) + strconv.FormatBool(c.PerRun) + c.Key + "\x00" + value
+}
+
+func throttleKey(fn UUID, value string) string { return "r\x00" + string(fn[:]) + value }
+
+func (m *Machine) limiter(key string) *limiter {
+	l := m.limits[key]
+	if l == nil {
+		l = &limiter{key: key}
+		m.limits[key] = l
+	}
+	return l
+}
+
+// pump makes all calls that may be made now.
+func (m *Machine) pump() {
+	for len(m.flights) < m.cfg.MaxCalls && m.ring.len() > 0 {
+		f := m.ring.pop()
+		if f.ready.len() == 0 {
+			continue
+		}
+		ln := f.ready.pop()
+		ln.state = laneEmpty
+		if c, ok := m.blocker(ln); ok {
+			m.park(ln, c)
+		} else {
+			m.fly(ln, ln.jobs.pop())
+			if ln.jobs.len() > 0 {
+				m.offer(ln)
+			} else {
+				m.dropLane(ln)
+			}
+		}
+		if f.ready.len() > 0 {
+			m.ring.push(f)
+		}
+	}
+}
+
+func (m *Machine) blocker(ln *lane) (claim, bool) {
+	for _, c := range ln.claims {
+		if !c.free(m.now) {
+			return c, true
+		}
+	}
+	return claim{}, false
+}
+
+func (m *Machine) park(ln *lane, c claim) {
+	ln.state, ln.on = laneParked, c.limiter
+	c.limiter.park(ln, c.limit)
+	m.armThrottle(c.limiter)
+	// It may have been woken to use a slot of another limiter, which it now leaves to the next.
+	for _, o := range ln.claims {
+		if o.limiter != c.limiter {
+			m.wake(o.limiter)
+		}
+	}
+}
+
+// wake offers the best waiting lane of a limiter that has become free.
+func (m *Machine) wake(l *limiter) {
+	ln := l.best(m.now)
+	if ln == nil {
+		m.armThrottle(l)
+		return
+	}
+	ln.group.lanes.remove(ln)
+	ln.group, ln.on = nil, nil
+	m.offer(ln)
+}
+
+func (m *Machine) armThrottle(l *limiter) {
+	if l.rate != nil && !l.timer.set() && l.waiters() > 0 {
+		if at := gcraNext(l.tat, l.rate); at > m.now {
+			m.timers.start(&l.timer, at, timerThrottle, l)
+		}
+	}
+}
+
+func (m *Machine) wakeThrottle(l *limiter) {
+	m.wake(l)
+	m.armThrottle(l)
+	m.dropLimiter(l)
+}
+
+// fly makes one call.
+func (m *Machine) fly(ln *lane, j *job) {
+	r := j.run
+	j.lane = nil
+	fl := &flight{request: m.newID(), run: r.id, job: j}
+	for _, c := range ln.claims {
+		switch {
+		case c.rate != nil:
+			c.limiter.tat = gcraTake(c.limiter.tat, m.now, c.rate)
+			m.put(store.Record{Table: store.Flow, Key: []byte(c.limiter.key), Value: encodeTAT(c.limiter.tat), Expires: c.limiter.tat/1000 + 1})
+			m.armThrottle(c.limiter)
+		case c.perRun:
+			c.limiter.used++
+			r.held = append(r.held, c.limiter)
+		default:
+			c.limiter.used++
+			fl.slots = append(fl.slots, c.limiter)
+		}
+	}
+	if r.started == 0 {
+		r.started = m.now
+		m.timers.stop(&r.deadline)
+		if t := r.fn.def.Flow.FinishTimeout; t > 0 {
+			m.timers.start(&r.deadline, m.now+t, timerFinish, r)
+		}
+		m.put(m.row(r).record())
+		m.touch(r)
+	}
+	j.gen++
+	j.flight = fl
+	m.flights[fl.request] = fl
+	call := &Call{
+		Request: fl.request, Run: r.id, Fn: r.fn.def, Events: r.spec.events, Job: j.id, Attempt: j.attempt,
+		MaxAttempts: r.maxAttempts(), Generation: j.gen, State: r.doorState, QueuedAt: j.due, Started: r.started,
+		Steps: len(r.steps) > 0 || r.spec.original != (ID{}), // a repeated run may have input for a step
+	}
+	if j.step != nil {
+		call.StepID, call.PlanOnly = j.step.ID, true
+	} else if r.join == JoinEach {
+		call.PlanOnly = r.parallel
+	} else {
+		call.PlanOnly = r.pendingSteps(true) > 0
+	}
+	m.emit(call)
+}
+
+// land takes back what a call held.
+func (m *Machine) land(fl *flight) {
+	delete(m.flights, fl.request)
+	if fl.job != nil {
+		fl.job.flight = nil
+	}
+	m.free(fl.slots)
+}
+
+func (m *Machine) free(slots []*limiter) {
+	for _, l := range slots {
+		l.used--
+		if l.used < 0 {
+			panic("BUG: engine: a slot was freed twice: " + l.key)
+		}
+		m.wake(l)
+		m.dropLimiter(l)
+	}
+}
+
+// withdraw takes a job out of wherever it waits.
+func (m *Machine) withdraw(j *job) {
+	m.timers.stop(&j.timer)
+	if j.flight != nil {
+		j.flight.job = nil
+		j.flight = nil
+	}
+	ln := j.lane
+	if ln == nil {
+		return
+	}
+	j.lane = nil
+	// The lane leaves its heap while its first job changes, since that is what the heap orders it by.
+	switch ln.state {
+	case laneReady:
+		ln.fn.ready.remove(ln)
+	case laneParked:
+		ln.group.lanes.remove(ln)
+	}
+	ln.jobs.remove(j)
+	switch {
+	case ln.jobs.len() == 0:
+		woken := ln.state == laneReady
+		ln.state, ln.group, ln.on = laneEmpty, nil, nil
+		m.dropLane(ln)
+		if woken {
+			for _, c := range ln.claims {
+				m.wake(c.limiter)
+			}
+		}
+	case ln.state == laneReady:
+		ln.fn.ready.push(ln)
+	default:
+		ln.group.lanes.push(ln)
+	}
+}
+
+// dropLane forgets an empty lane with keys; there may be as many as there are values.
+func (m *Machine) dropLane(ln *lane) {
+	if ln.key != "" {
+		delete(m.lanes, ln.key)
+		m.unclaim(ln)
+	}
+}
+
+// unclaim ends a lane's hold on its limiters.
+func (m *Machine) unclaim(ln *lane) {
+	for _, c := range ln.claims {
+		c.limiter.refs--
+		m.dropLimiter(c.limiter)
+	}
+}
+
+// dropLimiter forgets a limiter that nothing uses. A throttle whose clock is ahead stays until Forget finds it expired.
+func (m *Machine) dropLimiter(l *limiter) {
+	if l.refs == 0 && l.used == 0 && !l.timer.set() && l.tat <= m.now*1000 {
+		delete(m.limits, l.key)
+	}
+}

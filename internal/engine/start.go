@@ -1,0 +1,285 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/quartetjobs/quartet/internal/expr"
+	"github.com/quartetjobs/quartet/internal/store"
+)
+
+type singleKey struct {
+	fn  UUID
+	key string
+}
+
+// begin says how one function is to be started.
+type begin struct {
+	bypass   bool
+	direct   bool // no idempotency by the event's key
+	parents  []parent
+	cron     string
+	original ID
+	presets  []StepRow
+	attempts int
+}
+
+// startCommand starts one function because somebody asked for it by name.
+func (m *Machine) startCommand(c *Start) StartReply {
+	e := m.env(c.Env)
+	for i := range c.Events {
+		if !c.Existing {
+			m.storeEvent(e, &c.Events[i])
+		}
+	}
+	var first ID
+	if len(c.Events) > 0 {
+		first = c.Events[0].ID
+	}
+	f := e.slugs[c.Slug]
+	if f == nil || f.def.Archived {
+		return StartReply{Outcome: NotFound, Event: first}
+	}
+	if c.Key != "" {
+		// The command's key is worth an event key of its own, that nothing else can have.
+		known := m.knownKey(e, c.Slug+"\x00"+c.Key, nil)
+		if len(known) > 0 {
+			return StartReply{Outcome: Duplicate, Event: first}
+		}
+		m.useKey(e, c.Slug+"\x00"+c.Key, f.def.ID, nil)
+	}
+	rep := m.start(f, c.Events, begin{bypass: c.Bypass, direct: true, original: c.Original, presets: c.Presets, attempts: c.MaxAttempts})
+	rep.Event = first
+	return rep
+}
+
+// start takes one function through the decisions between an event and a run, in their order: paused, batch, rate
+// limit, debounce, singleton, idempotency, run. Reruns bring several events, everything else one.
+func (m *Machine) start(f *function, events []Event, b begin) StartReply {
+	ev := &events[0]
+	flow := &f.def.Flow
+	s := m.specFor(f, events, b)
+	if b.bypass {
+		return StartReply{Run: m.newRun(f, s, b.presets).id}
+	}
+	if f.def.Paused {
+		return StartReply{Outcome: SkippedRun, Run: m.skip(f, s, ID{}, "the function is paused")}
+	}
+	if bt := flow.Batch; bt != nil && m.joinsBatch(f, ev) {
+		return m.addToBatch(f, ev, s)
+	}
+	if rl := flow.RateLimit; rl != nil && !m.takeRate(f, rl, ev) {
+		return StartReply{Outcome: Limited}
+	}
+	if db := flow.Debounce; db != nil {
+		return m.addToDebounce(f, ev, s)
+	}
+	return m.startNow(f, s, ev, b)
+}
+
+// startNow is the part of start that also ends a batch or debounce: singleton, idempotency, run.
+func (m *Machine) startNow(f *function, s spec, ev *Event, b begin) StartReply {
+	if s.single {
+		k := singleKey{f.def.ID, s.singleton}
+		if old := m.singles[k]; old != nil {
+			if !f.def.Flow.Singleton.Cancel {
+				return StartReply{Outcome: SkippedRun, Run: m.skip(f, s, old.id, "another run of this singleton is not finished")}
+			}
+			m.finish(old, Cancelled, nil, "replaced by a newer run of this singleton")
+		}
+	}
+	if ev != nil && ev.Key != "" && !b.direct {
+		e := m.env(f.def.Env)
+		known := m.knownKey(e, ev.Key, ev.known)
+		if slices.Contains(known, f.def.ID) {
+			return StartReply{Outcome: Duplicate}
+		}
+		m.useKey(e, ev.Key, f.def.ID, ev.known)
+	}
+	return StartReply{Run: m.newRun(f, s, b.presets).id}
+}
+
+func (m *Machine) knownKey(e *env, key string, loaded []UUID) []UUID {
+	if fns := m.recent.started(e.name + "\x00" + key); fns != nil {
+		return fns
+	}
+	return loaded
+}
+
+func (m *Machine) useKey(e *env, key string, fn UUID, loaded []UUID) {
+	fns := append(slices.Clone(m.knownKey(e, key, loaded)), fn)
+	m.recent.setStarted(e.name+"\x00"+key, fns)
+	row := make([]byte, 0, len(fns)*len(fn))
+	for _, f := range fns {
+		row = append(row, f[:]...)
+	}
+	m.put(store.Record{Table: store.Idempotency, Key: IdempotencyKey(e.name, key), Value: row, Expires: m.now + m.cfg.KeyWindow})
+}
+
+// specFor evaluates everything about a run that needs the event's payload.
+func (m *Machine) specFor(f *function, events []Event, b begin) spec {
+	ev := &events[0]
+	s := spec{
+		trigger: ev.Name, at: ev.At, parents: b.parents, cron: b.cron, original: b.original, maxAttempts: b.attempts,
+	}
+	for i := range events {
+		s.events = append(s.events, events[i].ID)
+	}
+	vars := func() expr.Vars { return expr.Vars{Event: ev.Value(), Now: m.now} }
+	for _, p := range f.keys.concurrency {
+		s.concurrency = append(s.concurrency, keyText(p, vars))
+	}
+	if f.def.Flow.Throttle != nil {
+		s.throttle = keyText(f.keys.throttle, vars)
+	}
+	if f.def.Flow.Singleton != nil {
+		k, ok := key(f.keys.singleton, vars)
+		s.singleton, s.single = k.Text, ok && !k.False
+	}
+	if f.keys.priority != nil {
+		if n, ok := f.keys.priority.Int(vars()); ok {
+			s.priority = min(max(n, -maxPriority), maxPriority) * Second
+		}
+	}
+	for i, rule := range f.def.Cancel {
+		c := cancelSpec{event: rule.Event, timeout: rule.Timeout}
+		if p := f.cancel[i]; p != nil {
+			bound := p.Bind(ev.Value(), m.now)
+			c.bound = &bound
+		}
+		s.cancels = append(s.cancels, c)
+	}
+	return s
+}
+
+// key evaluates a key expression; without one the key is empty. An expression that cannot be evaluated gives the
+// same bucket as an unknown value.
+func key(p *expr.Program, vars func() expr.Vars) (expr.Key, bool) {
+	if p == nil {
+		return expr.Key{}, true
+	}
+	k, err := p.Key(vars())
+	if err != nil {
+		return expr.Key{Text: "false", False: true}, false
+	}
+	return k, true
+}
+
+func keyText(p *expr.Program, vars func() expr.Vars) string {
+	k, _ := key(p, vars)
+	return k.Text
+}
+
+// takeRate lets an event through a rate limit or not.
+func (m *Machine) takeRate(f *function, r *Rate, ev *Event) bool {
+	k, ok := key(f.keys.rate, func() expr.Vars { return expr.Vars{Event: ev.Value(), Now: m.now} })
+	if !ok || k.False {
+		return true // the key says: not this event
+	}
+	name := "l\x00" + string(f.def.ID[:]) + k.Text
+	tat := m.rates[name]
+	if !gcraFree(tat, m.now, r) {
+		return false
+	}
+	tat = gcraTake(tat, m.now, r)
+	m.rates[name] = tat
+	m.put(store.Record{Table: store.Flow, Key: []byte(name), Value: encodeTAT(tat), Expires: tat/1000 + 1})
+	return true
+}
+
+// newRun creates a run and its first job.
+func (m *Machine) newRun(f *function, s spec, presets []StepRow) *run {
+	r := &run{id: m.newID(), fn: f, spec: s, queuedAt: m.now}
+	m.runs[r.id] = r
+	if s.single {
+		m.singles[singleKey{f.def.ID, s.singleton}] = r
+	}
+	var first *Step // a step that is to run with other input does so in a call of its own, before anything else
+	for i := range presets {
+		m.preset(r, &presets[i])
+		if presets[i].Kind == ValueInput {
+			first = &presets[i].Step
+		}
+	}
+	for _, c := range s.cancels {
+		until := int64(0)
+		if c.timeout > 0 {
+			until = m.now + c.timeout
+		}
+		m.addCancel(r, c.event, c.bound, until)
+	}
+	r.spec.cancels = nil // the entries hold them now
+	if t := f.def.Flow.StartTimeout; t > 0 {
+		m.timers.start(&r.deadline, m.now+t, timerStart, r)
+	}
+	for _, p := range s.parents {
+		m.linkChild(p, r.id)
+	}
+	for _, id := range s.events[min(1, len(s.events)):] {
+		m.put(store.Record{Table: store.Links, Key: append(id[:len(id):len(id)], r.id[:]...), Value: []byte{}})
+	}
+	m.put(m.row(r).record())
+	m.addJob(r, first, max(m.now, s.at))
+	return r
+}
+
+// preset takes a step over from another run.
+func (m *Machine) preset(r *run, s *StepRow) {
+	if s.Kind == ValueInput {
+		s.State, s.Seq = "input", 0
+	} else {
+		r.steps = append(r.steps, hashStep(s.ID))
+		s.Seq = len(r.steps)
+	}
+	m.put(s.record(r.id))
+}
+
+func (m *Machine) addCancel(r *run, event string, bound *expr.Bound, until int64) {
+	c := &cancelEntry{run: r, event: event, bound: bound, until: until}
+	e := m.env(r.env())
+	x := e.cancels[event]
+	if x == nil {
+		x = new(expr.Index[*cancelEntry])
+		e.cancels[event] = x
+	}
+	c.entry = x.Add(bound, c)
+	r.cancels = append(r.cancels, c)
+	if until > 0 {
+		m.timers.start(&c.timer, until, timerCancel, c)
+	}
+}
+
+func (m *Machine) dropCancel(c *cancelEntry) {
+	m.timers.stop(&c.timer)
+	e := m.env(c.run.env())
+	x := e.cancels[c.event]
+	x.Remove(c.entry)
+	if x.Len() == 0 {
+		delete(e.cancels, c.event)
+	}
+	r := c.run
+	r.cancels = slices.DeleteFunc(r.cancels, func(o *cancelEntry) bool { return o == c })
+	m.touch(r)
+}
+
+// addJob gives a run one more call to make.
+func (m *Machine) addJob(r *run, step *Step, due int64) *job {
+	r.nextJob++
+	j := &job{run: r, id: r.nextJob, step: step, due: due, queuedAt: m.now}
+	if step != nil {
+		j.key = hashStep(step.ID)
+	}
+	r.jobs = append(r.jobs, j)
+	m.touch(r)
+	m.enqueue(j)
+	return j
+}
+
+// skip records a run that is not going to happen.
+func (m *Machine) skip(f *function, s spec, existing ID, reason string) ID {
+	r := &run{id: m.newID(), fn: f, spec: s, queuedAt: m.now}
+	row := m.row(r)
+	row.Status, row.Ended, row.Existing, row.Reason = Skipped, m.now, existing, reason
+	m.put(row.record())
+	m.resolveParents(s.parents, ID{}, ValueError, errorValue("Error", "the invoked function was skipped: "+reason))
+	return r.id
+}
