@@ -1,0 +1,162 @@
+// The stream of changes, and data that follows it.
+//
+// The stream carries no content: each view fetches again what it shows, at most a few times a second. It is closed
+// while the page is hidden, since a browser has few connections to one server and people leave many tabs open.
+import { signal } from "@preact/signals";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { environment, get, loadSession, message, session } from "./api";
+import { tick } from "./time";
+import type { Change } from "./types";
+
+export type Connection = "connecting" | "open" | "lost";
+export const connection = signal<Connection>("connecting");
+
+/** While true, views keep what they show. */
+export const paused = signal(false);
+
+type Listener = (c: Change | undefined) => void; // undefined: anything may have changed
+const listeners = new Set<Listener>();
+const tellAll = (c?: Change) => listeners.forEach((l) => l(c));
+
+let source: EventSource | undefined;
+let retry: ReturnType<typeof setTimeout> | undefined;
+let wait = 500;
+
+function open(): void {
+  clearTimeout(retry);
+  if (source || document.hidden || !session.peek()?.authenticated) return;
+  const s = new EventSource("/api/dashboard/live");
+  source = s;
+  s.onopen = () => {
+    wait = 500;
+    connection.value = "open";
+    tellAll();
+  };
+  s.addEventListener("change", (e) => tellAll(JSON.parse((e as MessageEvent<string>).data) as Change));
+  s.onerror = () => {
+    // Browsers try again by themselves after a broken connection, but not after an answer like 502.
+    close();
+    connection.value = "lost";
+    retry = setTimeout(() => {
+      loadSession().catch(() => undefined).finally(open);
+    }, wait);
+    wait = Math.min(wait * 2, 5000);
+  };
+}
+
+function close(): void {
+  clearTimeout(retry);
+  source?.close();
+  source = undefined;
+}
+
+/** Connects and stays connected while the page is visible. */
+export function startLive(): void {
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) close();
+    else open();
+  });
+  addEventListener("pagehide", close);
+  session.subscribe((s) => (s?.authenticated ? open() : close()));
+  setInterval(() => document.hidden || tick(), 1000);
+}
+
+/** Everything that is shown is fetched again. */
+export function refreshAll(): void {
+  tellAll();
+}
+
+export interface Live<T> {
+  data: T | undefined;
+  error: string;
+  loading: boolean; // nothing to show yet
+  stale: boolean; // paused, and something changed since
+  refresh: () => void;
+}
+
+const pace = 300; // ms between two requests of one view
+const cacheSize = 40;
+const cache = new Map<string, unknown>(); // what was shown before, so that going back shows something at once
+
+function remember(key: string, value: unknown): void {
+  cache.delete(key);
+  cache.set(key, value);
+  if (cache.size > cacheSize) cache.delete(cache.keys().next().value as string);
+}
+
+/**
+ * useLive fetches a path of the API and again whenever the stream says that it may have changed. about says which
+ * changes count; path undefined fetches nothing.
+ */
+export function useLive<T>(path: string | undefined, about: (c: Change) => boolean): Live<T> {
+  const key = path === undefined ? undefined : `${environment.value} ${path}`;
+  const [state, setState] = useState<{ key: string | undefined; data: T | undefined; error: string; stale: boolean }>({ key: undefined, data: undefined, error: "", stale: false });
+  const relevant = useRef(about);
+  relevant.current = about;
+  const again = useRef<() => void>(() => undefined);
+
+  useEffect(() => {
+    if (key === undefined || path === undefined) return;
+    const abort = new AbortController();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let busy = false;
+    let dirty = false;
+    let last = 0;
+    let gap = pace;
+    setState({ key, data: cache.get(key) as T | undefined, error: "", stale: false });
+
+    const load = async () => {
+      timer = undefined;
+      busy = true;
+      dirty = false;
+      const began = performance.now();
+      try {
+        const data = await get<T>(path, abort.signal);
+        if (abort.signal.aborted) return;
+        remember(key, data);
+        setState({ key, data, error: "", stale: false });
+      } catch (err) {
+        if (abort.signal.aborted) return;
+        setState((s) => ({ ...s, error: message(err) }));
+      } finally {
+        busy = false;
+        last = performance.now();
+        gap = Math.max(pace, 3 * (last - began)); // a slow answer is not asked for more often
+        if (dirty && !abort.signal.aborted) soon();
+      }
+    };
+    const soon = () => {
+      if (busy) dirty = true;
+      else timer ??= setTimeout(() => void load(), Math.max(0, last + gap - performance.now()));
+    };
+    const listen: Listener = (c) => {
+      if (c && !relevant.current(c)) return;
+      if (c && paused.peek()) setState((s) => (s.stale ? s : { ...s, stale: true }));
+      else soon();
+    };
+    listeners.add(listen);
+    again.current = soon;
+    void load();
+    return () => {
+      abort.abort();
+      clearTimeout(timer);
+      listeners.delete(listen);
+    };
+  }, [key]);
+
+  const current = state.key === key;
+  const data = current ? state.data : key !== undefined ? (cache.get(key) as T | undefined) : undefined;
+  return {
+    data,
+    error: current ? state.error : "",
+    loading: data === undefined && !(current && state.error) && key !== undefined,
+    stale: current && state.stale,
+    refresh: () => again.current(),
+  };
+}
+
+export const aboutRuns = (c: Change) => c.kinds.includes("runs");
+export const aboutEvents = (c: Change) => c.kinds.includes("events") || c.kinds.includes("runs");
+export const aboutFunctions = (c: Change) => c.kinds.includes("functions");
+export const aboutApps = (c: Change) => c.kinds.includes("apps") || c.kinds.includes("functions");
+export const aboutRun = (id: string) => (c: Change) => c.more || c.runs.includes(id);

@@ -1,0 +1,160 @@
+// What the JSON API at /api/dashboard answers. Payloads of users are `unknown`: see json.ts.
+
+export type RunStatus = "queued" | "running" | "completed" | "failed" | "cancelled" | "skipped";
+export const runStatuses: RunStatus[] = ["queued", "running", "completed", "failed", "cancelled", "skipped"];
+export const ended = (s: RunStatus) => s !== "queued" && s !== "running";
+
+export type StepState = "planned" | "retrying" | "sleeping" | "waiting" | "invoking" | "done" | "failed" | "input";
+
+export interface Session {
+  dev: boolean;
+  authenticated: boolean;
+  environments?: string[];
+  version?: string;
+}
+
+export interface Run {
+  id: string;
+  function: string;
+  app: string;
+  status: RunStatus;
+  trigger: string;
+  cron?: string;
+  events: string[];
+  batch?: string;
+  original?: string;
+  parent?: string;
+  existing?: string;
+  reason?: string;
+  queuedAt: number;
+  startAt?: number;
+  startedAt?: number;
+  endedAt?: number;
+  version: number;
+  output?: unknown;
+}
+
+export interface QEvent {
+  id: string;
+  name: string;
+  key?: string;
+  ts: number;
+  received: number;
+  internal: boolean;
+  source: string;
+  runs: Run[];
+  data?: unknown;
+  user?: unknown;
+  v?: string;
+  meta?: unknown;
+}
+
+export interface Step {
+  id: string;
+  name: string;
+  type: string;
+  state: StepState;
+  kind: "none" | "data" | "error" | "raw" | "input";
+  opts?: { event?: string; if?: string; signal?: string; function?: string; input?: unknown; [k: string]: unknown };
+  output?: unknown;
+  seq: number;
+  attempt: number;
+  queuedAt: number;
+  startedAt?: number;
+  endedAt?: number;
+  dueAt?: number;
+  childRun?: string;
+  event?: string;
+}
+
+export interface Attempt {
+  step?: string;
+  name?: string;
+  attempt: number;
+  error: unknown;
+  final: boolean;
+  retryAt?: number;
+  startedAt: number;
+  endedAt: number;
+  httpStatus?: number;
+  httpHeaders?: unknown;
+  httpBody?: string;
+}
+
+export interface Waiting {
+  what: string;
+  step?: string;
+  until?: number;
+  text: string;
+}
+
+export interface RunDetail {
+  run: Run;
+  events: QEvent[];
+  steps: Step[];
+  attempts: Attempt[];
+  waiting: { found: boolean; state: string; reasons: Waiting[] | null };
+  now: number;
+}
+
+export interface Trigger {
+  Event: string;
+  If: string;
+  Cron: string;
+  CronEvent: string;
+  CronJitter: number;
+}
+
+export interface Rate {
+  Limit: number;
+  Period: number;
+  Burst: number;
+  Key: string;
+}
+
+export interface Flow {
+  Concurrency: { Limit: number; Scope: string; Key: string; PerRun: boolean }[] | null;
+  Throttle: Rate | null;
+  RateLimit: Rate | null;
+  Debounce: { Period: number; Timeout: number; Key: string } | null;
+  Batch: { Size: number; Timeout: number; Key: string; If: string } | null;
+  Singleton: { Key: string; Cancel: boolean } | null;
+  Priority: string;
+  StartTimeout: number;
+  FinishTimeout: number;
+}
+
+export interface QFunction {
+  id: string;
+  slug: string;
+  name: string;
+  app: string;
+  door: string;
+  version: number;
+  maxAttempts: number;
+  triggers: Trigger[] | null;
+  cancel: { Event: string; If: string; Timeout: number }[] | null;
+  flow: Flow;
+  archived: boolean;
+  paused: boolean;
+}
+
+export interface App {
+  name: string;
+  door: string;
+  url: string;
+  meta?: { sdk?: string; framework?: string; appVersion?: string; method?: string; error?: string; discovered?: boolean };
+  error?: string;
+}
+
+export interface Overview {
+  unfinishedRuns: number;
+  callsInFlight: number;
+  openBatches: number;
+}
+
+export interface Change {
+  kinds: string[];
+  runs: string[];
+  more: boolean;
+}

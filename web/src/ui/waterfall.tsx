@@ -1,0 +1,155 @@
+// A run's steps and attempts over time, each with its details to unfold.
+import { useState } from "preact/hooks";
+import { href, post } from "../lib/api";
+import { navigate, place, withQuery } from "../lib/router";
+import { format } from "../lib/json";
+import { makeScale, type Scale } from "../lib/scale";
+import { absolute, clockTime, duration, now } from "../lib/time";
+import { ended, type Attempt, type RunDetail, type Step } from "../lib/types";
+import { stepSegments, stepTypes, type Segment } from "../lib/words";
+import { AttemptView } from "./attempt";
+import { Dialog, isList, JsonField, jsonProblem } from "./dialog";
+import { Icon } from "./icons";
+import { JsonView } from "./json";
+import { At, Countdown, ErrorView, Id, Status, toast } from "./parts";
+
+const manySteps = 200; // rows shown before one asks for more
+
+export function Waterfall({ d }: { d: RunDetail }) {
+  const { run } = d;
+  const [shown, setShown] = useState(manySteps);
+  const until = run.endedAt ?? Math.max(now.value, d.now);
+  const steps = [...d.steps].sort((a, b) => a.queuedAt - b.queuedAt || (a.startedAt ?? Infinity) - (b.startedAt ?? Infinity) || a.seq - b.seq);
+  const rows = steps.map((step) => {
+    const attempts = d.attempts.filter((a) => a.step === step.id);
+    return { step, attempts, segments: stepSegments(step, attempts, until) };
+  });
+  const own = d.attempts.filter((a) => !a.step);
+  const whole: Segment[] = [];
+  if (run.startedAt) {
+    if (run.startedAt > run.queuedAt) whole.push({ kind: "queued", from: run.queuedAt, to: run.startedAt, title: "queued" });
+    whole.push({ kind: run.status === "failed" ? "failed" : ended(run.status) ? "done" : "working", from: run.startedAt, to: until, title: run.status });
+  } else whole.push({ kind: "queued", from: run.queuedAt, to: until, title: "queued" });
+
+  const busy = [...rows.flatMap((r) => r.segments), ...own.map((a): Segment => ({ kind: "failed", from: a.startedAt, to: a.endedAt, title: "" }))].filter((s) => s.kind === "failed" || s.kind === "done" || s.kind === "working");
+  const scale = makeScale(run.queuedAt, Math.max(until, ...busy.map((s) => s.to)), busy);
+  const chosen = place.value.query.get("step") ?? "";
+  return (
+    <div class="waterfall">
+      <div class="axis" aria-hidden="true">
+        <span title={absolute(scale.from)}>{clockTime(scale.from)}</span>
+        <span class="axis-gaps">{scale.gaps.filter((g) => g.right - g.left > 0.08).map((g) => <span key={g.from} style={{ left: pct(g.left), width: pct(g.right - g.left) }}>{duration(g.to - g.from)}</span>)}</span>
+        <span title={absolute(scale.to)}>+{duration(scale.to - scale.from)}</span>
+      </div>
+      <div class="step-row whole">
+        <span class="step-name"><span class="step-title">Whole run</span></span>
+        <Bar scale={scale} segments={whole} />
+        <span class="step-took">{run.startedAt ? duration(until - run.startedAt) : ""}</span>
+      </div>
+      {rows.slice(0, shown).map((r) => <Row key={r.step.id} {...r} d={d} scale={scale} open={chosen === r.step.id} />)}
+      {rows.length > shown && <button type="button" onClick={() => setShown(shown + manySteps)}>{rows.length - shown} more steps</button>}
+      {rows.length === 0 && <p class="muted none">{run.status === "queued" ? "None yet: the function has not been called." : "None: the function has done its work without steps so far."}</p>}
+    </div>
+  );
+}
+
+const pct = (x: number) => `${(x * 100).toFixed(3)}%`;
+
+function Bar({ scale, segments }: { scale: Scale; segments: Segment[] }) {
+  return (
+    <span class="bar" aria-hidden="true">
+      {scale.gaps.map((g) => <span key={`g${g.from}`} class="gap" style={{ left: pct(g.left), width: pct(g.right - g.left) }} title={`${duration(g.to - g.from)}, drawn short`} />)}
+      {segments.map((s, i) => {
+        const left = scale.at(s.from);
+        return <span key={i} class={`seg ${s.kind}`} style={{ left: pct(Math.min(left, 0.996)), width: pct(Math.max(scale.at(s.to) - left, 0)) }} title={`${s.title}: ${duration(s.to - s.from)}`} />;
+      })}
+    </span>
+  );
+}
+
+function Row({ step, attempts, segments, d, scale, open }: { step: Step; attempts: Attempt[]; segments: Segment[]; d: RunDetail; scale: Scale; open: boolean }) {
+  const work = segments.filter((s) => s.kind !== "queued");
+  const took = (work.at(-1)?.to ?? 0) - (work[0]?.from ?? 0);
+  const id = `step-${step.id}`;
+  return (
+    <div class={`step ${open ? "open" : ""}`}>
+      <button type="button" class="step-row" aria-expanded={open} aria-controls={id} onClick={() => navigate(withQuery({ step: open ? undefined : step.id }), { replace: true })}>
+        <span class="step-name">
+          <Icon name="chevron" />
+          <span class="step-title">{step.name}</span>
+          <span class="step-tags">
+            <Status is={step.state} />
+            {attempts.length > 0 && <span class="muted">{attempts.length} failed</span>}
+          </span>
+        </span>
+        <Bar scale={scale} segments={segments} />
+        <span class="step-took">{step.seq === 0 && step.dueAt && step.dueAt > now.value ? <>in <Countdown until={step.dueAt} /></> : work.length > 0 ? duration(took) : ""}</span>
+      </button>
+      {open && <div id={id} class="step-details"><StepDetails step={step} attempts={attempts} d={d} /></div>}
+    </div>
+  );
+}
+
+function StepDetails({ step, attempts, d }: { step: Step; attempts: Attempt[]; d: RunDetail }) {
+  const [rerunning, setRerunning] = useState(false);
+  const o = step.opts ?? {};
+  const due = { sleeping: "Wakes up", waiting: "Gives up waiting", invoking: "Gives up waiting", retrying: "Next attempt", planned: "Due" }[step.state as string] ?? "Due";
+  const input = step.kind === "input" ? step.output : o.input;
+  const made = attempts.length + (step.seq > 0 && step.state !== "failed" ? 1 : 0);
+  const rest = Object.fromEntries(Object.entries(o).filter(([k]) => !["event", "if", "signal", "function", "input"].includes(k)));
+  return (
+    <>
+      <dl class="facts">
+        <div><dt>Kind</dt><dd>{stepTypes[step.type] ?? step.type}</dd></div>
+        {o.event && <div><dt>Event</dt><dd><code>{o.event}</code>{o.if && <> where <code>{o.if}</code></>}{step.event && <>, matched <a href={href(`/events/${step.event}`)}>this event</a></>}</dd></div>}
+        {o.signal && <div><dt>Signal</dt><dd><code>{o.signal}</code></dd></div>}
+        {o.function && <div><dt>Invokes</dt><dd><a href={href(`/functions/${encodeURIComponent(o.function)}`)}>{o.function}</a></dd></div>}
+        {step.childRun && <div><dt>Its run</dt><dd><Id id={step.childRun} what="run id" to={href(`/runs/${step.childRun}`)} /></dd></div>}
+        <div><dt>Found</dt><dd><At at={step.queuedAt} /></dd></div>
+        {step.seq > 0 && step.startedAt && step.startedAt !== step.queuedAt && <div><dt>Started</dt><dd>{absolute(step.startedAt)}<span class="muted">, {duration(step.startedAt - step.queuedAt)} later</span></dd></div>}
+        {step.seq > 0 && step.endedAt && <div><dt>Ended</dt><dd>{absolute(step.endedAt)}{step.startedAt && <span class="muted">, took {duration(step.endedAt - step.startedAt)}</span>}</dd></div>}
+        {step.seq === 0 && step.dueAt && <div><dt>{due}</dt><dd>{absolute(step.dueAt)} <span class="muted">({step.dueAt > now.value ? "in " : ""}<Countdown until={step.dueAt} />)</span></dd></div>}
+        {made > 0 && <div><dt>Attempts</dt><dd>{made}{attempts.length > 0 && (attempts.length === made ? ", failed" : `, ${attempts.length} failed`)}</dd></div>}
+        <div><dt>Id</dt><dd><Id id={step.id} what="step id" /></dd></div>
+      </dl>
+      {Object.keys(rest).length > 0 && <><h3>Options</h3><JsonView value={rest} label={`options of ${step.name}`} /></>}
+      {input !== undefined && <><h3>Input</h3><JsonView value={input} label={`input of ${step.name}`} /></>}
+      {(step.kind === "data" || step.kind === "raw") && <><h3>Output</h3><JsonView value={step.output ?? null} label={`output of ${step.name}`} /></>}
+      {step.kind === "error" && attempts.length === 0 && <><h3>Error</h3><ErrorView value={step.output} open /></>}
+      {attempts.length > 0 && (
+        <>
+          <h3>{attempts.length === 1 ? "Failed attempt" : "Failed attempts"}</h3>
+          {[...attempts].reverse().map((a) => <AttemptView key={`${a.attempt} ${a.startedAt}`} attempt={a} title={`Attempt ${a.attempt + 1}`} />)}
+        </>
+      )}
+      <p class="step-actions"><button type="button" onClick={() => setRerunning(true)}><Icon name="rerun" />Rerun from this step…</button></p>
+      {rerunning && <RerunDialog d={d} step={step} input={input} onClose={() => setRerunning(false)} />}
+    </>
+  );
+}
+
+function RerunDialog({ d, step, input, onClose }: { d: RunDetail; step: Step; input: unknown; onClose: () => void }) {
+  const editable = stepTypes[step.type] === undefined || step.type === "run";
+  const [text, setText] = useState(input === undefined ? "" : format(input));
+  const kept = d.steps.slice(0, d.steps.findIndex((s) => s.id === step.id)).filter((s) => s.seq > 0);
+  const rerun = async () => {
+    const changed = text.trim() !== "" && (input === undefined || text.trim() !== format(input));
+    const { run } = await post<{ run: string }>(`/runs/${d.run.id}/rerun`, `{"fromStep":${JSON.stringify(step.id)}${editable && changed ? `,"input":${text}` : ""}}`);
+    toast("A new run was started.");
+    navigate(href(`/runs/${run}`));
+  };
+  return (
+    <Dialog title={`Rerun from ${step.name}`} submit="Rerun" wide valid={!editable || !jsonProblem(text, true, isList)} onSubmit={rerun} onClose={onClose}>
+      <p>
+        A new run starts with the same event.{" "}
+        {kept.length === 0 ? "No step is kept: all run again." : kept.length <= 4 ? <>It keeps the results of {kept.map((s, i) => <span key={s.id}>{i > 0 && ", "}<code>{s.name}</code></span>)}.</> : `It keeps the results of the ${kept.length} steps before this one.`}
+      </p>
+      {editable && (
+        <JsonField
+          label="Input of the step" rows={8} value={text} onInput={setText} optional check={isList} focus
+          hint={<>The list of arguments that the step's function is called with, like <code>[{"{"} "id": 7 {"}"}]</code>. Left empty, the step gets what the code gives it.</>}
+        />
+      )}
+    </Dialog>
+  );
+}
