@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"go.yaml.in/yaml/v3"
+)
+
+// cli is every command, flag, variable and help text.
+type cli struct {
+	Dev     devCmd     `cmd:"" help:"Run a development server: any key is accepted, apps on this machine are found."`
+	Serve   serveCmd   `cmd:"" help:"Run a production server: keys are required, nothing is open by default."`
+	Env     envCmd     `cmd:"" help:"Print the environment variables that point the SDKs at a server."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// common are the flags of dev and serve.
+type common struct {
+	Config    string        `placeholder:"FILE" env:"QUARTET_CONFIG" help:"Config file in YAML with the flags' names as keys. Flags win over variables, variables over the file."`
+	Listen    string        `default:"127.0.0.1:8288" env:"QUARTET_LISTEN" help:"Address for HTTP: SDKs, dashboard, metrics."`
+	Redis     string        `default:"127.0.0.1:6379" env:"QUARTET_REDIS" help:"Address for the Redis protocol, or off. This version does not serve it yet."`
+	Store     string        `env:"QUARTET_STORE" help:"A postgres:// address instead of --data. This version does not support it yet."`
+	LogLevel  string        `default:"info" env:"QUARTET_LOG_LEVEL" help:"debug, info, warn or error."`
+	Retention span          `default:"30d" env:"QUARTET_RETENTION" help:"Age at which ended runs and events are deleted, like 12h or 30d; 0 keeps them. Failed runs are kept four times as long."`
+	App       []string      `name:"app" short:"u" placeholder:"URL" env:"QUARTET_APP" help:"URL of an app to ask for its functions at start, like http://localhost:3000/api/inngest. May be repeated."`
+	Poll      time.Duration `env:"QUARTET_POLL" default:"${poll}" help:"Time between asking known apps for their functions again; 0 does not."`
+	Retry     time.Duration `env:"QUARTET_RETRY" help:"Flat time between attempts instead of each protocol's own table."`
+	MaxCalls  int           `default:"2000" env:"QUARTET_MAX_CALLS" help:"Calls that may be out at once."`
+	PerTarget int           `name:"max-calls-per-target" default:"500" env:"QUARTET_MAX_CALLS_PER_TARGET" help:"Calls that may be out at once to one scheme, host and port."`
+	Private   string        `default:"allow" enum:"allow,deny" env:"QUARTET_PRIVATE_TARGETS" help:"Whether apps may be at loopback and private addresses: allow or deny. Link-local and metadata addresses never may."`
+	Drain     time.Duration `default:"10s" env:"QUARTET_DRAIN" help:"How long a stopping server waits for calls that are out."`
+}
+
+// span is a duration that may also be given in days.
+type span time.Duration
+
+// UnmarshalText reads Go's notation, or a number with the unit d.
+func (s *span) UnmarshalText(b []byte) error {
+	text := string(b)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		var n float64
+		if _, err := fmt.Sscanf(days, "%g", &n); err != nil {
+			return fmt.Errorf("%q is not a number of days", text)
+		}
+		*s = span(n * 24 * float64(time.Hour))
+		return nil
+	}
+	if text == "0" {
+		*s = 0
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	*s = span(d)
+	return err
+}
+
+type versionCmd struct{}
+
+// exit is how kong's --help is turned into a return.
+type exit struct{ code int }
+
+// parse reads the command line and returns what is to be done; nil when it has been done, as for --help.
+func parse(args []string, out, errOut io.Writer) (cmd func(context.Context) error, err error) {
+	var c cli
+	parser, err := kong.New(&c,
+		kong.Name("quartet"),
+		kong.Description("Durable functions, queues and HTTP messages for the official SDKs of Inngest, Trigger.dev, BullMQ and QStash, in one binary."),
+		kong.Writers(out, errOut),
+		kong.Exit(func(code int) { panic(exit{code}) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Vars{"poll": defaultPoll(args)},
+		kong.Resolvers(&configFile{path: configPath(args)}),
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(exit); !ok {
+				panic(r)
+			}
+			cmd, err = nil, nil
+		}
+	}()
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	kctx, err := parser.Parse(args)
+	if err != nil {
+		return nil, fmt.Errorf("%w\nTry: quartet --help", err)
+	}
+	switch kctx.Command() {
+	case "dev":
+		return func(ctx context.Context) error { return c.Dev.run(ctx, out, errOut) }, nil
+	case "serve":
+		return func(ctx context.Context) error { return c.Serve.run(ctx, errOut) }, nil
+	case "env":
+		return func(context.Context) error { return c.Env.run(out) }, nil
+	}
+	return func(context.Context) error {
+		_, err := fmt.Fprintln(out, "quartet", version())
+		return err
+	}, nil
+}
+
+// defaultPoll: only a development server asks its apps again and again.
+func defaultPoll(args []string) string {
+	if len(args) > 0 && args[0] == "dev" {
+		return "5s"
+	}
+	return "0s"
+}
+
+// configPath finds --config before anything is parsed, since the file gives the other flags their values.
+func configPath(args []string) string {
+	for i, a := range args {
+		if v, ok := strings.CutPrefix(a, "--config="); ok {
+			return v
+		}
+		if a == "--config" && i+1 < len(args) {
+			return args[i+1]
+		}
+	}
+	return os.Getenv("QUARTET_CONFIG")
+}
+
+// configFile gives flags their values from a YAML file.
+type configFile struct {
+	path   string
+	values map[string]any
+}
+
+// Validate reads the file and refuses keys that no command knows.
+func (f *configFile) Validate(app *kong.Application) error {
+	if f.path == "" {
+		return nil
+	}
+	raw, err := os.ReadFile(f.path)
+	if err != nil {
+		return fmt.Errorf("config file: %w", err)
+	}
+	if err := yaml.Unmarshal(raw, &f.values); err != nil {
+		return fmt.Errorf("config file %s: %w", f.path, err)
+	}
+	known := map[string]bool{}
+	for _, cmd := range app.Children {
+		for _, flag := range cmd.Flags {
+			known[flag.Name] = true
+		}
+	}
+	var errs []error
+	for _, k := range slices.Sorted(maps.Keys(f.values)) {
+		if !known[k] {
+			errs = append(errs, fmt.Errorf("config file %s: unknown key %q", f.path, k))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Resolve is asked for flags that neither the command line nor a variable set.
+func (f *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	v, ok := f.values[flag.Name]
+	if !ok || flag.Name == "config" {
+		return nil, nil
+	}
+	for _, e := range flag.Envs {
+		if _, set := os.LookupEnv(e); set {
+			return nil, nil // kong asks resolvers last, but they would overwrite
+		}
+	}
+	if list, ok := v.([]any); ok {
+		var parts []string
+		for _, e := range list {
+			parts = append(parts, fmt.Sprint(e))
+		}
+		return strings.Join(parts, ","), nil
+	}
+	return fmt.Sprint(v), nil
+}
+
+// version is what the binary was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	if v == "" || v == "(devel)" {
+		v = "devel"
+	}
+	return v
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/quartetjobs/quartet/internal/auth"
+	"github.com/quartetjobs/quartet/internal/server"
+	"github.com/quartetjobs/quartet/internal/telemetry"
+)
+
+type devCmd struct {
+	common
+	Data        string      `default:"./.quartet" env:"QUARTET_DATA" help:"Directory for the data, or :memory: to keep nothing."`
+	LogFormat   string      `default:"text" env:"QUARTET_LOG_FORMAT" help:"text or json."`
+	NoDiscovery bool        `env:"QUARTET_NO_DISCOVERY" help:"Do not look for apps on this machine."`
+	SigningKey  auth.Secret `env:"QUARTET_SIGNING_KEY" help:"Sign calls with this key, for apps that verify signatures in development."`
+}
+
+type serveCmd struct {
+	common
+	Data         string        `default:"./data" env:"QUARTET_DATA" help:"Directory for the data."`
+	LogFormat    string        `default:"json" env:"QUARTET_LOG_FORMAT" help:"text or json."`
+	SigningKey   []auth.Secret `env:"QUARTET_SIGNING_KEY" help:"Key that signs calls and opens the API: an even number of hexadecimal digits. A second one is accepted too, for rotation. Required."`
+	EventKey     []auth.Secret `env:"QUARTET_EVENT_KEY" help:"Key that may send events. May be repeated. Required."`
+	DashboardKey auth.Secret   `env:"QUARTET_DASHBOARD_KEY" help:"Key that opens the dashboard and /metrics. Required."`
+}
+
+func (c *devCmd) run(ctx context.Context, out, errOut io.Writer) error {
+	env := auth.Environment{Name: auth.DefaultEnvironment}
+	if c.SigningKey != "" {
+		env.SigningKeys = []auth.Secret{c.SigningKey}
+	}
+	cfg, err := c.config(errOut, c.LogFormat)
+	if err != nil {
+		return err
+	}
+	cfg.Data, cfg.Discover = c.Data, !c.NoDiscovery
+	cfg.Keys = auth.Keys{Dev: true, Environments: []auth.Environment{env}}
+	return serve(ctx, cfg, func(addr string) {
+		fmt.Fprintf(out, "\n  Quartet %s is running.\n\n  Dashboard   http://%s\n  Data        %s\n\n  Point your SDKs at it:\n\n", version(), addr, c.Data)
+		for _, kv := range server.Environment(addr, &cfg.Keys) {
+			fmt.Fprintf(out, "    %s=%s\n", kv[0], kv[1])
+		}
+		fmt.Fprintln(out)
+	})
+}
+
+func (c *serveCmd) run(ctx context.Context, errOut io.Writer) error {
+	cfg, err := c.config(errOut, c.LogFormat)
+	if err != nil {
+		return err
+	}
+	cfg.Data = c.Data
+	cfg.Keys = auth.Keys{
+		Environments: []auth.Environment{{Name: auth.DefaultEnvironment, SigningKeys: c.SigningKey, EventKeys: c.EventKey}},
+		Dashboard:    c.DashboardKey,
+	}
+	return serve(ctx, cfg, func(addr string) { cfg.Log.Info("serving", "addr", addr, "version", version()) })
+}
+
+// config turns the flags that dev and serve share into the server's.
+func (c *common) config(errOut io.Writer, format string) (server.Config, error) {
+	log, err := telemetry.Logger(errOut, c.LogLevel, format)
+	if err != nil {
+		return server.Config{}, err
+	}
+	if c.Store != "" {
+		return server.Config{}, errors.New("--store: PostgreSQL is not supported by this version; use --data")
+	}
+	return server.Config{
+		Listen: c.Listen, Retention: time.Duration(c.Retention), URLs: c.App, PollInterval: c.Poll, Retry: c.Retry,
+		DenyPrivate: c.Private == "deny", MaxCalls: c.MaxCalls, PerTarget: c.PerTarget, DrainTimeout: c.Drain, Version: version(), Log: log,
+	}, nil
+}
+
+// serve runs a server and says when it is ready.
+func serve(ctx context.Context, cfg server.Config, ready func(addr string)) error {
+	s, err := server.New(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	go func() {
+		select {
+		case <-s.Ready():
+			ready(s.Addr().String())
+		case <-ctx.Done():
+		}
+	}()
+	if err := s.Run(ctx); err != nil {
+		return err
+	}
+	cfg.Log.Log(context.WithoutCancel(ctx), slog.LevelInfo, "stopped")
+	return nil
+}
+
+type envCmd struct {
+	Listen     string      `default:"127.0.0.1:8288" env:"QUARTET_LISTEN" help:"Address of the server."`
+	Format     string      `default:"shell" enum:"shell,dotenv" help:"shell prints export lines, dotenv the lines of a .env.local file."`
+	SigningKey auth.Secret `env:"QUARTET_SIGNING_KEY" help:"Signing key of a production server. Without one the variables are for a development server."`
+	EventKey   auth.Secret `env:"QUARTET_EVENT_KEY" help:"Event key of a production server."`
+}
+
+func (c *envCmd) run(out io.Writer) error {
+	keys := auth.Keys{Dev: true, Environments: []auth.Environment{{Name: auth.DefaultEnvironment}}}
+	if c.SigningKey != "" || c.EventKey != "" {
+		if c.SigningKey == "" || c.EventKey == "" {
+			return errors.New("give both --signing-key and --event-key, or neither for a development server")
+		}
+		keys = auth.Keys{Environments: []auth.Environment{{
+			Name: auth.DefaultEnvironment, SigningKeys: []auth.Secret{c.SigningKey}, EventKeys: []auth.Secret{c.EventKey},
+		}}}
+	}
+	for _, kv := range server.Environment(c.Listen, &keys) {
+		format := "export %s=%q\n"
+		if c.Format == "dotenv" {
+			format = "%s=%s\n"
+		}
+		if _, err := fmt.Fprintf(out, format, kv[0], kv[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,308 @@
+// Package server puts a Quartet server together: store, shard, doors and dashboard behind one listener.
+package server
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/quartetjobs/quartet/internal/auth"
+	"github.com/quartetjobs/quartet/internal/dashboard"
+	"github.com/quartetjobs/quartet/internal/dispatch"
+	"github.com/quartetjobs/quartet/internal/door/inngest"
+	"github.com/quartetjobs/quartet/internal/engine"
+	"github.com/quartetjobs/quartet/internal/retention"
+	"github.com/quartetjobs/quartet/internal/shard"
+	"github.com/quartetjobs/quartet/internal/store"
+	"github.com/quartetjobs/quartet/internal/store/memory"
+	"github.com/quartetjobs/quartet/internal/store/sqlite"
+	"github.com/quartetjobs/quartet/internal/telemetry"
+	"golang.org/x/sync/errgroup"
+)
+
+// Config of a Server. The flags of quartet dev and quartet serve fill it; their help says what each field does.
+type Config struct {
+	Listen       string
+	Data         string // directory, or ":memory:"
+	Keys         auth.Keys
+	Retention    time.Duration // 0: keep everything
+	URLs         []string
+	Discover     bool
+	PollInterval time.Duration
+	Retry        time.Duration
+	DenyPrivate  bool
+	MaxCalls     int
+	PerTarget    int
+	DrainTimeout time.Duration // default 10 s
+	Version      string
+	Log          *slog.Logger
+}
+
+// Server is a running or startable server.
+type Server struct {
+	cfg     Config
+	ln      net.Listener
+	store   store.Store
+	host    *shard.Host
+	client  *dispatch.Client
+	inngest *inngest.Door
+	dash    *dashboard.Dashboard
+	sweeper *retention.Sweeper
+	http    *http.Server
+}
+
+// New opens the listener and the store and builds everything on them; nothing is served until Run. What it opened is
+// closed by Run, or by New itself when it fails.
+func New(ctx context.Context, cfg Config) (_ *Server, err error) {
+	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 10*time.Second)
+	if err := cfg.Keys.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.ln, err = listen(cfg.Listen); err != nil {
+		return nil, err
+	}
+	if s.store, err = openStore(ctx, cfg.Data); err != nil {
+		return nil, err
+	}
+	s.client = dispatch.New(dispatch.Config{DenyPrivate: cfg.DenyPrivate, MaxIdle: max(256, cfg.PerTarget)})
+	s.host = shard.New(shard.Config{
+		Store:   s.store,
+		Engine:  engine.Config{NewID: newIDs(), MaxCalls: cfg.MaxCalls, PerTarget: cfg.PerTarget},
+		Effect:  s.effect,
+		Changed: func(r []store.Record) { s.dash.Changed(r) },
+		Log:     cfg.Log.With("component", "shard"),
+	})
+	s.inngest = inngest.New(inngest.Config{
+		Host: s.host, Keys: &s.cfg.Keys, Client: s.client, Log: cfg.Log.With("component", "inngest"), URLs: cfg.URLs,
+		Discover: cfg.Discover, PollInterval: cfg.PollInterval, Retry: cfg.Retry, Version: cfg.Version, Port: os.Getenv("PORT"),
+	})
+	s.dash = dashboard.New(dashboard.Config{
+		Host: s.host, Keys: &s.cfg.Keys, Log: cfg.Log.With("component", "dashboard"), Version: cfg.Version, AppError: s.inngest.AppError,
+		Sync: s.inngest.Sync, Send: s.inngest.Send, Invoke: s.inngest.Invoke,
+	})
+	s.sweeper = retention.New(retention.Config{Host: s.host, Log: cfg.Log.With("component", "retention"), Keep: cfg.Retention})
+	s.http = &http.Server{
+		Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+	}
+	return s, nil
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() net.Addr { return s.ln.Addr() }
+
+// Ready is closed when the server has recovered its state and serves.
+func (s *Server) Ready() <-chan struct{} { return s.host.Ready() }
+
+// effect gives what the engine wants done to the door that does it.
+func (s *Server) effect(e engine.Effect) {
+	switch e := e.(type) {
+	case *engine.Call:
+		s.inngest.Call(e)
+	case *engine.Settle:
+		s.inngest.Settle(e)
+	default:
+		panic(fmt.Sprintf("BUG: server: unknown effect %T", e))
+	}
+}
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	s.inngest.Routes(mux)
+	s.inngest.Preflight(mux)
+	s.dash.Routes(mux)
+
+	metrics := telemetry.NewMetrics()
+	st := func(read func(shard.Stats) float64) func() float64 {
+		return func() float64 { return read(s.host.Stats()) }
+	}
+	metrics.Counter("quartet_shard_commands_total", "Commands applied.", st(func(s shard.Stats) float64 { return float64(s.Commands) }))
+	metrics.Counter("quartet_shard_commits_total", "Batches made durable.", st(func(s shard.Stats) float64 { return float64(s.Batches) }))
+	metrics.Counter("quartet_shard_records_total", "Records made durable.", st(func(s shard.Stats) float64 { return float64(s.Records) }))
+	metrics.Counter("quartet_shard_overloads_total", "Commands refused because the inbox was full.", st(func(s shard.Stats) float64 { return float64(s.Overloads) }))
+	metrics.Counter("quartet_shard_restarts_total", "Recoveries after a failed commit.", st(func(s shard.Stats) float64 { return float64(s.Restarts) }))
+	metrics.Counter("quartet_shard_commit_seconds_total", "Time spent waiting for the disk.", st(func(s shard.Stats) float64 { return s.CommitTime.Seconds() }))
+	metrics.Counter("quartet_shard_fold_seconds_total", "Time spent folding the journal.", st(func(s shard.Stats) float64 { return s.FoldTime.Seconds() }))
+	metrics.Gauge("quartet_shard_inbox_commands", "Commands waiting.", st(func(s shard.Stats) float64 { return float64(s.Inbox) }))
+	metrics.Counter("quartet_inngest_events_total", "Events received.", func() float64 { return float64(s.inngest.Counters().Events) })
+	metrics.Counter("quartet_inngest_calls_total", "Calls made.", func() float64 { return float64(s.inngest.Counters().Calls) })
+	metrics.Gauge("quartet_inngest_calls_in_flight", "Calls that are out.", func() float64 { return float64(s.inngest.Counters().InFlight) })
+	metrics.Gauge("quartet_engine_runs", "Unfinished runs.", func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		c, err := shard.Do[engine.Counts](ctx, s.host, &engine.Overview{})
+		if err != nil {
+			return -1
+		}
+		return float64(c.Runs)
+	})
+	mux.Handle("GET /metrics", s.dash.Guard(metrics.Handler()))
+
+	for name, h := range map[string]http.HandlerFunc{
+		"/debug/pprof/": pprof.Index, "/debug/pprof/profile": pprof.Profile, "/debug/pprof/symbol": pprof.Symbol, "/debug/pprof/trace": pprof.Trace,
+	} {
+		mux.Handle("GET "+name, s.dash.Guard(h))
+	}
+
+	health := &telemetry.Health{}
+	health.Add("shard", s.host.Healthy)
+	health.Add("dispatch", s.dispatching)
+	mux.HandleFunc("GET /healthz", health.Live)
+	mux.HandleFunc("GET /readyz", health.Ready)
+	return mux
+}
+
+// dispatching fails when work has been due for a while and the loop has not got to it.
+func (s *Server) dispatching() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	c, err := shard.Do[engine.Counts](ctx, s.host, &engine.Overview{})
+	if err != nil {
+		return fmt.Errorf("the engine does not answer: %w", err)
+	}
+	if late := time.Since(time.UnixMilli(c.NextDue)); c.NextDue > 0 && late > 10*time.Second {
+		return fmt.Errorf("work has been due for %s", late.Round(time.Second))
+	}
+	return nil
+}
+
+// Run serves until ctx ends or a part fails, then drains: it stops accepting, waits for calls that are out, makes their
+// answers durable and closes the store. When it returns nothing of the server is running.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.close()
+	// The shard outlives the listener: requests and calls that are under way still need it.
+	shardCtx, stopShard := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopShard()
+	g, ctx := errgroup.WithContext(ctx)
+	var shardErr error
+	var shardDone sync.WaitGroup
+	failed := make(chan struct{})
+	shardDone.Go(func() {
+		if shardErr = s.host.Run(shardCtx); shardErr != nil {
+			close(failed)
+		}
+	})
+	g.Go(func() error {
+		select {
+		case <-failed:
+			return shardErr
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	g.Go(func() error {
+		if err := s.http.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve %s: %w", s.ln.Addr(), err)
+		}
+		return nil
+	})
+	g.Go(func() error { return s.inngest.Run(ctx) })
+	g.Go(func() error { return s.dash.Run(ctx) })
+	g.Go(func() error { return s.sweeper.Run(ctx) })
+	g.Go(func() error {
+		<-ctx.Done()
+		s.drain(context.WithoutCancel(ctx))
+		return nil
+	})
+	err := g.Wait()
+	stopShard()
+	shardDone.Wait()
+	return err
+}
+
+// drain lets calls that are out finish, while apps can still store steps through the listener, and then ends that.
+func (s *Server) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
+	defer cancel()
+	s.inngest.Stop()
+	s.client.Drain(ctx)
+	s.inngest.Drain()
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := s.http.Shutdown(ctx); err != nil {
+		_ = s.http.Close() // whoever still talks to us has had the time
+	}
+}
+
+func (s *Server) close() {
+	if s.ln != nil {
+		_ = s.ln.Close() // it may be closed already
+	}
+	if s.store != nil {
+		if err := s.store.Close(); err != nil {
+			s.cfg.Log.Error("close store", "err", err)
+		}
+	}
+}
+
+func listen(addr string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s is in use by another process: choose another address with --listen or QUARTET_LISTEN", addr)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--listen %s: %w", addr, err)
+	}
+	return ln, nil
+}
+
+func openStore(ctx context.Context, data string) (store.Store, error) {
+	if data == ":memory:" {
+		return memory.New(), nil
+	}
+	st, err := sqlite.Open(ctx, sqlite.Options{Dir: data})
+	if err != nil {
+		return nil, fmt.Errorf("--data %s: %w", data, err)
+	}
+	return st, nil
+}
+
+// newIDs makes ULIDs that only ever grow. The machine asks from one goroutine; a machine that is made after a failed
+// commit goes on where the last one stopped.
+func newIDs() func(int64) engine.ID {
+	entropy := ulid.Monotonic(rand.Reader, 0)
+	var mu sync.Mutex
+	var last uint64
+	return func(ms int64) engine.ID {
+		mu.Lock()
+		defer mu.Unlock()
+		last = max(last, uint64(ms))
+		id, err := ulid.New(last, entropy)
+		if err != nil { // the entropy of one millisecond ran out
+			last++
+			id = ulid.MustNew(last, entropy)
+		}
+		return id
+	}
+}
+
+// Environment are the variables that point the SDKs at a server: name and value, in a fixed order.
+func Environment(addr string, keys *auth.Keys) [][2]string {
+	base := "http://" + strings.Replace(addr, "0.0.0.0", "127.0.0.1", 1)
+	if keys.Dev {
+		return [][2]string{{"INNGEST_DEV", base}, {"INNGEST_BASE_URL", base}}
+	}
+	e := keys.Environments[0]
+	return [][2]string{
+		{"INNGEST_DEV", "0"}, {"INNGEST_BASE_URL", base}, {"INNGEST_EVENT_KEY", e.EventKeys[0].Reveal()},
+		{"INNGEST_SIGNING_KEY", e.SigningKeys[0].Reveal()},
+	}
+}
