@@ -12,6 +12,7 @@ type Call struct {
 	Events      []ID      // the trigger event or the batch, in order
 	Job         uint32    // stays the same over the retries of one job
 	StepID      string    // run exactly this planned step; "": run from the top and report what is new
+	Input       bool      // the step was planned with one, which is in the store under StepInputKey
 	Steps       bool      // some are stored; false spares the door a look
 	Attempt     int       // of this job, from 0
 	MaxAttempts int

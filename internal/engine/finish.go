@@ -35,6 +35,7 @@ func (m *Machine) finish(r *run, status Status, output []byte, reason string) {
 	r.ended = true
 	for _, j := range r.jobs {
 		m.withdraw(j)
+		m.dropInput(j)
 	}
 	for len(r.waits) > 0 {
 		m.dropWait(r.waits[len(r.waits)-1])

@@ -43,8 +43,14 @@ func gcraNext(tat int64, r *Rate) int64 {
 	return (us + 999) / 1000 // never early
 }
 
-// gcraTake is the theoretical arrival time after one more went through now.
-func gcraTake(tat, now int64, r *Rate) int64 { return max(tat, now*1000) + emission(r) }
+// gcraTake is the theoretical arrival time after one more went through now. The first whole millisecond after it counts as
+// in time: otherwise a rate whose emission interval is no whole number of milliseconds would run slow by up to one each.
+func gcraTake(tat, now int64, r *Rate) int64 {
+	if at := now * 1000; tat == 0 || at-tat >= 1000 {
+		tat = max(tat, at)
+	}
+	return tat + emission(r)
+}
 
 // emission is the time between two at the steady rate, in µs.
 func emission(r *Rate) int64 { return r.Period * 1000 / int64(max(1, r.Limit)) }

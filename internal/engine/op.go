@@ -10,7 +10,7 @@ const (
 	_            OpKind = iota
 	OpStepDone          // a step returned Value
 	OpStepFailed        // a step failed; retried unless Final or out of attempts
-	OpPlan              // a step was found; call the function for exactly this step
+	OpPlan              // a step was found; make a call for exactly this step
 	OpSleep             // resume at Until
 	OpWaitEvent         // resume when an event matches, or at Until
 	OpWaitSignal        // resume when the named signal is sent, or at Until
@@ -45,6 +45,9 @@ type Op struct {
 	Kind  OpKind
 	Step  Step
 	Value []byte // StepDone, RunDone: result; StepFailed, RunFailed: error, all as JSON
+	// Input of a Plan is what its call needs beyond the step's id, opaque here and kept out of memory: it stands under
+	// StepInputKey until the step is done. nil: nothing.
+	Input []byte
 
 	Final   bool  // StepFailed, RunFailed: do not retry
 	RetryAt int64 // StepFailed, RunFailed: when to retry, ms
@@ -59,7 +62,7 @@ type Op struct {
 	Race           bool   // its completion continues the run at once even under JoinAll
 
 	Target string // Invoke: slug of the function
-	Input  *Event // Invoke: the event that starts it
+	Send   *Event // Invoke: the event that starts it
 
 	Started, Ended int64 // StepDone, StepFailed: when it ran, if the SDK told; 0: the call's times
 }

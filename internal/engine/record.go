@@ -355,6 +355,13 @@ func StepRowKey(run ID, stepID string) []byte {
 	return append(RunKey(run), k[:]...)
 }
 
+// StepInputKey is the key of the row beside a planned step's that holds Op.Input. It is in the same partition: IsStepInput tells
+// the two apart.
+func StepInputKey(run ID, stepID string) []byte { return append(StepRowKey(run, stepID), 'i') }
+
+// IsStepInput says whether a key of Steps is a StepInputKey; its row is no StepRow.
+func IsStepInput(key []byte) bool { return len(key) > 16+stepKeyLen }
+
 func (s *StepRow) record(run ID) store.Record {
 	var b encoder = make([]byte, 0, 96+len(s.Value)+len(s.Opts)+len(s.Name)+len(s.ID))
 	b.str(1, s.ID)

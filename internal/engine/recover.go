@@ -243,6 +243,8 @@ func parseJob(r *run, row []byte, failed *error) *job {
 		case 7:
 			s := parseStep(b, failed)
 			j.step, j.key = &s, hashStep(s.ID)
+		case 8:
+			j.input = u != 0
 		}
 	})
 	if err != nil {

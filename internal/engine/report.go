@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/quartetjobs/quartet/internal/expr"
+	"github.com/quartetjobs/quartet/internal/store"
 )
 
 // progress is what the ops of one report amounted to.
@@ -58,6 +59,7 @@ func (m *Machine) report(c *Report) bool {
 	}
 	m.touch(r)
 	if !p.retried {
+		m.dropInput(j)
 		r.dropJob(j)
 		if j.step != nil && j.race {
 			p.raced = true
@@ -150,7 +152,9 @@ func (m *Machine) applyOp(r *run, j *job, op *Op, call *CallInfo, p *progress) {
 	case OpPlan:
 		if m.plan(r, op) {
 			p.found++
-			p.planned++
+			if op.Input == nil {
+				p.planned++ // the function itself is called for it, and so must not run other steps meanwhile
+			}
 		}
 	case OpSleep, OpWaitEvent, OpWaitSignal, OpInvoke:
 		if m.await(r, op) {
@@ -200,6 +204,7 @@ func (m *Machine) memoize(r *run, row *StepRow) bool {
 	for _, j := range r.jobs {
 		if j.step != nil && j.key == k {
 			m.withdraw(j)
+			m.dropInput(j)
 			r.dropJob(j)
 			break
 		}
@@ -246,9 +251,21 @@ func (m *Machine) plan(r *run, op *Op) bool {
 	step := op.Step
 	j := m.addJob(r, &step, m.now)
 	j.race = op.Race
+	if op.Input != nil {
+		j.input = true
+		m.put(store.Record{Table: store.Steps, Key: StepInputKey(r.id, step.ID), Value: op.Input})
+	}
 	row := StepRow{Step: step, State: "planned", QueuedAt: m.now, Due: j.due}
 	m.put(row.record(r.id))
 	return true
+}
+
+// dropInput deletes what only the calls of a job needed.
+func (m *Machine) dropInput(j *job) {
+	if j.input {
+		m.delete(store.Steps, StepInputKey(j.run.id, j.step.ID))
+		j.input = false
+	}
 }
 
 // await parks the run on a step that is done by something else than a call.
@@ -353,7 +370,7 @@ func (m *Machine) timeout(w *wait) {
 // invoke starts the run that a step waits for.
 func (m *Machine) invoke(r *run, w *wait, op *Op) {
 	e := m.env(r.env())
-	ev := *op.Input
+	ev := *op.Send
 	m.storeEvent(e, &ev)
 	fail := func(msg string) { m.resolve(parent{r.id, w.key}, ID{}, ValueError, errorValue("Error", msg)) }
 	f := e.slugs[op.Target]

@@ -81,6 +81,7 @@ type job struct {
 	attempt  int
 	gen      int
 	race     bool
+	input    bool  // a row under StepInputKey goes with it
 	queuedAt int64 // when it was created, for display
 }
 
@@ -233,6 +234,7 @@ func (j *job) encode() encoder {
 	if j.step != nil {
 		b.elem(7, j.step.encode())
 	}
+	b.bool(8, j.input)
 	return b
 }
 

@@ -304,7 +304,7 @@ func (m *Machine) fly(ln *lane, j *job) {
 		Steps: len(r.steps) > 0 || r.spec.original != (ID{}), // a repeated run may have input for a step
 	}
 	if j.step != nil {
-		call.StepID, call.PlanOnly = j.step.ID, true
+		call.StepID, call.PlanOnly, call.Input = j.step.ID, true, j.input
 	} else if r.join == JoinEach {
 		call.PlanOnly = r.parallel
 	} else {

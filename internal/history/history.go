@@ -41,6 +41,7 @@ func Steps(ctx context.Context, h Reader, run engine.ID) ([]*engine.StepRow, err
 	if err != nil {
 		return nil, err
 	}
+	rows = slices.DeleteFunc(rows, func(r store.Row) bool { return engine.IsStepInput(r.Key) })
 	steps, err := parse(rows, engine.ParseStepRow)
 	slices.SortStableFunc(steps, func(a, b *engine.StepRow) int {
 		switch {
@@ -54,6 +55,11 @@ func Steps(ctx context.Context, h Reader, run engine.ID) ([]*engine.StepRow, err
 		return int(a.QueuedAt - b.QueuedAt)
 	})
 	return steps, err
+}
+
+// StepInput reads what a step was planned with; false when it is done, or had none.
+func StepInput(ctx context.Context, h Reader, run engine.ID, step string) ([]byte, bool, error) {
+	return h.Get(ctx, store.Steps, engine.StepInputKey(run, step))
 }
 
 // Attempts reads the failed attempts of a run, oldest first.

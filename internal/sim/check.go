@@ -74,8 +74,31 @@ func (c *checker) called(cl *call) {
 		}
 	}
 	r.out[cl.Request] = cl
+	c.input(cl)
 	c.w.note("call %s %s step=%q attempt=%d", cl.Fn.Slug, cl.Run, cl.StepID, cl.Attempt)
 	c.limits(cl)
+}
+
+// input checks that a step that was planned with an input still has it when its call comes. A call that was overtaken by the end of
+// its step or run may come without: its report will be refused.
+func (c *checker) input(cl *call) {
+	if !cl.Input || c.ended(cl.Run) {
+		return
+	}
+	row, ok, err := c.w.core.Store.Get(context.Background(), store.Steps, engine.StepRowKey(cl.Run, cl.StepID))
+	must(err)
+	if ok {
+		s, err := engine.ParseStepRow(row)
+		must(err)
+		if s.Seq > 0 {
+			return
+		}
+	}
+	v, ok, err := c.w.core.Store.Get(context.Background(), store.Steps, engine.StepInputKey(cl.Run, cl.StepID))
+	must(err)
+	if want := "input of " + cl.StepID; !ok || string(v) != want {
+		c.fail("run %s step %s: its input is %q, want %q", cl.Run, cl.StepID, v, want)
+	}
 }
 
 // limits checks that no concurrency limit is exceeded by the calls of this life of the server: those of an earlier one
@@ -243,6 +266,12 @@ func (c *checker) atRest() {
 	}))
 	must(c.w.core.Store.Load(ctx, store.Outbox, func(k, _ []byte) error {
 		c.fail("fact %x was never dealt with", k)
+		return nil
+	}))
+	must(c.w.core.Store.Load(ctx, store.Steps, func(k, _ []byte) error {
+		if engine.IsStepInput(k) {
+			c.fail("input of step %x is left over", k)
+		}
 		return nil
 	}))
 	stored := map[engine.ID]bool{}

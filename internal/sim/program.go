@@ -211,6 +211,9 @@ func (w *world) work(p *program, c *call) (ops []engine.Op, ran []string) {
 	rows, err := w.core.Store.List(context.Background(), store.Steps, engine.RunKey(c.Run))
 	must(err)
 	for _, r := range rows {
+		if engine.IsStepInput(r.Key) {
+			continue
+		}
 		s, err := engine.ParseStepRow(r.Value)
 		must(err)
 		if s.Seq > 0 {
@@ -254,6 +257,9 @@ func (w *world) op(p *program, c *call, it item, run bool) engine.Op {
 		switch {
 		case !run:
 			op.Kind = engine.OpPlan
+			if w.rng.IntN(3) == 0 {
+				op.Input = []byte("input of " + it.id)
+			}
 		case !w.calm && w.rng.IntN(100) < p.fails:
 			op.Kind, op.Value, op.RetryAt = engine.OpStepFailed, []byte(`{"message":"step"}`), w.now+int64(w.rng.IntN(2000))
 		default:
@@ -273,7 +279,7 @@ func (w *world) op(p *program, c *call, it item, run bool) engine.Op {
 	case engine.OpInvoke:
 		op.Target, op.Until = "child", w.now+1_000_000
 		op.OnTimeout, op.OnTimeoutKind = []byte(`{"message":"late"}`), engine.ValueError
-		op.Input = &engine.Event{Name: "invoked", Data: []byte(`{}`), Internal: true}
+		op.Send = &engine.Event{Name: "invoked", Data: []byte(`{}`), Internal: true}
 	}
 	return op
 }

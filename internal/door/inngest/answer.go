@@ -2,6 +2,7 @@ package inngest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -150,14 +151,17 @@ func (a *answer) fail(name, msg string, body []byte) {
 	a.report.Ops = append(a.report.Ops, failOp(name, msg, a.noRetry, a.retryAt()))
 }
 
-func (a *answer) excerpt(body []byte) {
+func (a *answer) excerpt(body []byte) { a.report.Call.Body = excerpt(body) }
+
+// excerpt is the beginning of an answer as the run page shows it.
+func excerpt(body []byte) []byte {
 	if len(body) > maxExcerpt {
 		body = body[:maxExcerpt]
 	}
 	if !utf8.Valid(body) {
 		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
 	}
-	a.report.Call.Body = bytes.Clone(body)
+	return bytes.Clone(body)
 }
 
 // fatal reports an error page that no SDK made: section 10.2.
@@ -177,7 +181,8 @@ func (a *answer) failed(status int, body []byte) {
 	})
 }
 
-// errorBody reads the shapes of section 10.2 into {name, message, stack?, cause?}.
+// errorBody reads the shapes of section 10.2 into {name?, message, stack?, cause?}. An error without a name, as Go sends it, stays
+// as it is; named fills it in for those who need one.
 func errorBody(status int, body []byte, depth int) []byte {
 	body = bytes.TrimSpace(body)
 	var text string
@@ -193,8 +198,8 @@ func errorBody(status int, body []byte, depth int) []byte {
 			m["message"] = m["error"]
 		}
 		if json.Unmarshal(m["message"], &text) == nil {
-			if json.Unmarshal(m["name"], &text) != nil {
-				m["name"] = json.RawMessage(`"Error"`)
+			if raw, ok := m["name"]; ok && json.Unmarshal(raw, &text) != nil {
+				delete(m, "name")
 			}
 			delete(m, "__serialized")
 			if out, err := json.Marshal(m); err == nil {
@@ -207,6 +212,17 @@ func errorBody(status int, body []byte, depth int) []byte {
 		msg = fmt.Sprintf("the app answered %d %s with no body", status, http.StatusText(status))
 	}
 	return errorJSON("Error", msg)
+}
+
+// named gives an error that has no name the one that errors have in JavaScript, whose SDK requires one.
+func named(value []byte) []byte {
+	var m map[string]json.RawMessage
+	if json.Unmarshal(value, &m) != nil || m == nil || m["name"] != nil {
+		return value
+	}
+	m["name"] = json.RawMessage(`"Error"`)
+	b, _ := json.Marshal(m) // made of values that were valid JSON before
+	return b
 }
 
 func errorJSON(name, msg string) []byte {
@@ -222,13 +238,13 @@ func failOp(name, msg string, final bool, retryAt int64) engine.Op {
 }
 
 // retryAt is when the call that just failed is to be repeated: what the app asked for, or the table of section 14.3.
-func (a *answer) retryAt() int64 {
-	d := a.after
-	if d == 0 {
-		d = a.door.cfg.Retry
+func (a *answer) retryAt() int64 { return a.door.retryAt(a.now, a.call.Attempt, a.after) }
+
+// retryAt is when attempt is to be followed by the next one; after, when not 0, is what the other side asked for.
+func (d *Door) retryAt(now time.Time, attempt int, after time.Duration) int64 {
+	wait := cmp.Or(after, d.cfg.Retry)
+	if wait == 0 {
+		wait = backoff[min(attempt, len(backoff)-1)] + rand.N(30*time.Second)
 	}
-	if d == 0 {
-		d = backoff[min(a.call.Attempt, len(backoff)-1)] + rand.N(30*time.Second)
-	}
-	return a.now.Add(d).UnixMilli()
+	return now.Add(wait).UnixMilli()
 }

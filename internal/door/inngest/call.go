@@ -92,6 +92,9 @@ func (d *Door) report(r *engine.Report) {
 func (d *Door) call(ctx context.Context, c *engine.Call) *engine.Report {
 	rep := &engine.Report{Run: c.Run, Request: c.Request, State: c.State, Join: join(version(c.State))}
 	rep.Call.Started = d.cfg.Now().UnixMilli()
+	if c.Input {
+		return d.request(ctx, c, rep)
+	}
 	t, err := d.target(c.Fn)
 	if err != nil {
 		rep.Ops = []engine.Op{failOp("Error", err.Error(), true, 0)}
@@ -311,7 +314,7 @@ func appendValue(b []byte, st *engine.StepRow) []byte {
 	case engine.ValueData:
 		b = append(b, `{"data":`...)
 	case engine.ValueError:
-		b = append(b, `{"error":`...)
+		b, value = append(b, `{"error":`...), named(value)
 	case engine.ValueInput:
 		b = append(b, `{"input":`...)
 	default:

@@ -181,7 +181,7 @@ func (d *Door) lifecycleEvents(ctx context.Context, f *engine.Settle) ([]engine.
 // failedError is the run's error with the text that older handlers read.
 func failedError(output []byte) json.RawMessage {
 	var m map[string]json.RawMessage
-	if json.Unmarshal(output, &m) != nil || m == nil {
+	if json.Unmarshal(named(output), &m) != nil || m == nil {
 		m = map[string]json.RawMessage{"name": json.RawMessage(`"Error"`), "message": jsonValue(output)}
 	}
 	var name, msg string

@@ -169,6 +169,8 @@ func (d *Door) translate(a *answer, op *wireOp) ([]engine.Op, error) {
 		out.Until, err = until(opts.Timeout, now)
 	case "InvokeFunction":
 		err = a.invoke(&out, &opts, now)
+	case "Gateway", "AIGateway":
+		err = planRequest(&out, op)
 	case "RunComplete":
 		out = engine.Op{Kind: engine.OpRunDone, Value: orNull(op.Data)}
 	case "DiscoveryRequest":
@@ -211,6 +213,10 @@ func stepType(op, marker string) string {
 		return "waitForSignal"
 	case "InvokeFunction":
 		return "invoke"
+	case "Gateway":
+		return "fetch"
+	case "AIGateway":
+		return "ai"
 	}
 	return "run"
 }
@@ -327,7 +333,7 @@ func (a *answer) invoke(out *engine.Op, opts *wireOpts, now int64) error {
 	if d := absent(data); d == nil || d[0] != '{' {
 		data = nil
 	}
-	out.Input = &engine.Event{
+	out.Send = &engine.Event{
 		Name: eventInvoked, User: absent(payload.User), V: payload.V, TS: now, Internal: true, Source: "invoke",
 		Data: withInvoked(data, map[string]any{
 			"fn_id": opts.FunctionID, "correlation_id": a.call.Run.String() + "." + out.Step.ID, "source_app_id": strings.TrimSpace(fn.App),
