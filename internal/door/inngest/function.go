@@ -301,11 +301,11 @@ func (b *builder) concurrency(f *engine.Function) {
 func (b *builder) limit(l wireLimit, perRun bool) engine.Concurrency {
 	out := engine.Concurrency{Limit: l.Limit, Key: b.expression("concurrency.key", l.Key), PerRun: perRun}
 	b.check(l.Limit >= 0, "concurrency: limit %d is negative", l.Limit)
-	switch l.Scope {
+	switch scope := strings.ToLower(l.Scope); scope { // Go writes them with a capital
 	case "", "fn":
 		out.Scope = engine.ScopeFunction
 	case "env", "account":
-		out.Scope = engine.Scope(l.Scope)
+		out.Scope = engine.Scope(scope)
 		b.check(out.Key != "", "concurrency: scope %s needs a key", l.Scope)
 	default:
 		b.check(false, "concurrency: scope %q is not fn, env or account", l.Scope)
