@@ -72,6 +72,10 @@ type exit struct{ code int }
 // parse reads the command line and returns what is to be done; nil when it has been done, as for --help.
 func parse(args []string, out, errOut io.Writer) (cmd func(context.Context) error, err error) {
 	var c cli
+	file, err := readConfig(configPath(args))
+	if err != nil {
+		return nil, err
+	}
 	parser, err := kong.New(&c,
 		kong.Name("quartet"),
 		kong.Description("Durable functions, queues and HTTP messages for the official SDKs of Inngest, Trigger.dev, BullMQ and QStash, in one binary."),
@@ -79,7 +83,7 @@ func parse(args []string, out, errOut io.Writer) (cmd func(context.Context) erro
 		kong.Exit(func(code int) { panic(exit{code}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Vars{"poll": defaultPoll(args)},
-		kong.Resolvers(&configFile{path: configPath(args)}),
+		kong.Resolvers(file),
 	)
 	if err != nil {
 		return nil, err
@@ -140,18 +144,24 @@ type configFile struct {
 	values map[string]any
 }
 
-// Validate reads the file and refuses keys that no command knows.
-func (f *configFile) Validate(app *kong.Application) error {
-	if f.path == "" {
-		return nil
+// readConfig reads a config file; no path means none.
+func readConfig(path string) (*configFile, error) {
+	f := &configFile{path: path}
+	if path == "" {
+		return f, nil
 	}
-	raw, err := os.ReadFile(f.path)
+	raw, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("config file: %w", err)
+		return nil, fmt.Errorf("config file: %w", err)
 	}
 	if err := yaml.Unmarshal(raw, &f.values); err != nil {
-		return fmt.Errorf("config file %s: %w", f.path, err)
+		return nil, fmt.Errorf("config file %s: %w", path, err)
 	}
+	return f, nil
+}
+
+// Validate refuses keys that no command knows. Kong calls it after everything was resolved.
+func (f *configFile) Validate(app *kong.Application) error {
 	known := map[string]bool{}
 	for _, cmd := range app.Children {
 		for _, flag := range cmd.Flags {
