@@ -33,6 +33,7 @@ web: ## build the dashboard into internal/dashboard/dist
 	cd web && npm ci && npm run build
 
 fmt: ## format everything
-	$(GO) run mvdan.cc/gofumpt@v0.12.0 -w .
+	$(GO) fix ./...
+	$(GO) tool -modfile=tools/go.mod gofumpt -w bench cmd internal test
 
 .PHONY: help build demo test test-go test-e2e sim bench web fmt

@@ -157,8 +157,10 @@ func (a *app) register(c *child, functions map[string]string) error {
 	for id, event := range functions {
 		fns = append(fns, map[string]any{
 			"id": "bench-" + id, "name": id, "triggers": []any{map[string]any{"event": event}},
-			"steps": map[string]any{"step": map[string]any{"id": "step", "name": "step", "retries": map[string]any{"attempts": 20},
-				"runtime": map[string]any{"type": "http", "url": a.url + "?fnId=bench-" + id + "&stepId=step"}}},
+			"steps": map[string]any{"step": map[string]any{
+				"id": "step", "name": "step", "retries": map[string]any{"attempts": 20},
+				"runtime": map[string]any{"type": "http", "url": a.url + "?fnId=bench-" + id + "&stepId=step"},
+			}},
 		})
 	}
 	body, err := json.Marshal(map[string]any{"url": a.url, "appName": "bench", "functions": fns, "sdk": "js:v4.0.0", "v": "0.1"})

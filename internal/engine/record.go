@@ -215,8 +215,10 @@ func ParseEventRow(row []byte) (*EventRow, error) {
 
 // Event turns a stored event back into one that a Start command can carry.
 func (e *EventRow) Event() Event {
-	return Event{ID: e.ID, Key: e.Key, Name: e.Name, Data: e.Data, User: e.User, TS: e.TS, V: e.V, Meta: e.Meta,
-		Internal: e.Internal, Source: e.Source}
+	return Event{
+		ID: e.ID, Key: e.Key, Name: e.Name, Data: e.Data, User: e.User, TS: e.TS, V: e.V, Meta: e.Meta,
+		Internal: e.Internal, Source: e.Source,
+	}
 }
 
 // RunRow is a run as lists and pages show it: table Runs, keyed by RunKey.

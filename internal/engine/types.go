@@ -144,7 +144,6 @@ type function struct {
 	ready    heap[*lane] // lanes with a job that nothing is known to block
 	inRing   bool
 	lanes    [2]*lane // lanes of runs without keys: first calls, later calls
-	started  int64    // when its registration last changed
 }
 
 type trigger struct {

@@ -222,7 +222,9 @@ func TestIndexChangesWhileFinding(t *testing.T) {
 // genValue draws small JSON values out of few, so that equal ones meet.
 func genValue() *rapid.Generator[any] {
 	return rapid.SampledFrom([]any{
-		nil, true, false, int64(0), int64(1), 1.0, 1.5, "", "x", "1", []any{int64(1)}, map[string]any{"a": "x"},
+		nil, true, false, int64(0), int64(1), 1.0, 1.5, "", "x", "1",
+		[]any{int64(1)},
+		map[string]any{"a": "x"},
 		map[string]any{"a": int64(1), "b": 1.0},
 	})
 }

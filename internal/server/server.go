@@ -302,7 +302,9 @@ func Environment(addr string, keys *auth.Keys) [][2]string {
 	}
 	e := keys.Environments[0]
 	return [][2]string{
-		{"INNGEST_DEV", "0"}, {"INNGEST_BASE_URL", base}, {"INNGEST_EVENT_KEY", e.EventKeys[0].Reveal()},
+		{"INNGEST_DEV", "0"},
+		{"INNGEST_BASE_URL", base},
+		{"INNGEST_EVENT_KEY", e.EventKeys[0].Reveal()},
 		{"INNGEST_SIGNING_KEY", e.SigningKeys[0].Reveal()},
 	}
 }

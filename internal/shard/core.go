@@ -19,7 +19,6 @@ type Core struct {
 type Batch struct {
 	out     engine.Out
 	replies []reply
-	bytes   int
 }
 
 type reply struct {

@@ -94,8 +94,10 @@ func (w *world) register() {
 func (w *world) registration() *engine.Register {
 	r := &engine.Register{App: engine.App{Env: env, Name: "app", Door: "sim", Checksum: strconv.Itoa(w.rng.Int())}}
 	for i, p := range w.progs {
-		f := engine.Function{ID: engine.UUID{byte(i + 1)}, Env: env, App: "app", Slug: p.slug, Name: p.slug, Door: "sim", Target: "app", MaxAttempts: 4, Flow: p.flow,
-			Triggers: []engine.Trigger{{Event: p.event}}, Config: json.RawMessage(`{}`)}
+		f := engine.Function{
+			ID: engine.UUID{byte(i + 1)}, Env: env, App: "app", Slug: p.slug, Name: p.slug, Door: "sim", Target: "app", MaxAttempts: 4, Flow: p.flow,
+			Triggers: []engine.Trigger{{Event: p.event}}, Config: json.RawMessage(`{}`),
+		}
 		if p.cancel {
 			f.Cancel = []engine.CancelRule{{Event: "stop", If: "event.data.k == async.data.k"}}
 		}

@@ -101,8 +101,10 @@ func parseEvents(raw []json.RawMessage, now int64) ([]engine.Event, *inputError)
 	events := make([]engine.Event, 0, min(len(raw), maxEvents))
 	for i, one := range raw {
 		if i == maxEvents {
-			return events, &inputError{http.StatusRequestEntityTooLarge,
-				fmt.Sprintf("too many events in one request: the maximum is %d, the request has %d", maxEvents, len(raw))}
+			return events, &inputError{
+				http.StatusRequestEntityTooLarge,
+				fmt.Sprintf("too many events in one request: the maximum is %d, the request has %d", maxEvents, len(raw)),
+			}
 		}
 		ev, err := parseEvent(one, now)
 		if err != nil {
@@ -256,8 +258,10 @@ type wireEvent struct {
 // parseEvent checks one event from outside.
 func parseEvent(raw []byte, now int64) (engine.Event, *inputError) {
 	if len(raw) > maxEventBytes {
-		return engine.Event{}, &inputError{http.StatusRequestEntityTooLarge,
-			fmt.Sprintf("event is too large: the maximum is %d bytes, the event has %d", maxEventBytes, len(raw))}
+		return engine.Event{}, &inputError{
+			http.StatusRequestEntityTooLarge,
+			fmt.Sprintf("event is too large: the maximum is %d bytes, the event has %d", maxEventBytes, len(raw)),
+		}
 	}
 	var w wireEvent
 	if err := json.Unmarshal(raw, &w); err != nil {
@@ -399,8 +403,10 @@ func (d *Door) Invoke(ctx context.Context, env, slug string, body []byte) (strin
 	if bad != nil {
 		return "", bad
 	}
-	ev := engine.Event{Name: eventInvoked, Data: withInvoked(data, map[string]any{"fn_id": slug}), User: absent(in.User),
-		Meta: absent(in.Meta), Internal: true, Source: "invoke"}
+	ev := engine.Event{
+		Name: eventInvoked, Data: withInvoked(data, map[string]any{"fn_id": slug}), User: absent(in.User),
+		Meta: absent(in.Meta), Internal: true, Source: "invoke",
+	}
 	v, err := d.cfg.Host.Submit(ctx, &engine.Start{Env: env, Slug: slug, Events: []engine.Event{ev}})
 	if err != nil {
 		return "", err

@@ -316,13 +316,17 @@ func (b *builder) limit(l wireLimit, perRun bool) engine.Concurrency {
 func (b *builder) rates(f *engine.Function) {
 	if t := b.w.Throttle; t != nil {
 		// A limit of 0 counts as 1 here, while for the rate limit it is refused: that is how the protocol has it.
-		f.Flow.Throttle = &engine.Rate{Limit: max(1, t.Limit), Period: b.duration("throttle.period", t.Period), Burst: max(0, t.Burst),
-			Key: b.expression("throttle.key", t.Key)}
+		f.Flow.Throttle = &engine.Rate{
+			Limit: max(1, t.Limit), Period: b.duration("throttle.period", t.Period), Burst: max(0, t.Burst),
+			Key: b.expression("throttle.key", t.Key),
+		}
 		b.check(f.Flow.Throttle.Period > 0 || b.syntax != nil, "throttle.period must be positive")
 	}
 	if r := b.w.RateLimit; r != nil {
-		f.Flow.RateLimit = &engine.Rate{Limit: r.Limit, Period: b.duration("rateLimit.period", r.Period), Burst: r.Limit / 10,
-			Key: b.expression("rateLimit.key", r.Key)}
+		f.Flow.RateLimit = &engine.Rate{
+			Limit: r.Limit, Period: b.duration("rateLimit.period", r.Period), Burst: r.Limit / 10,
+			Key: b.expression("rateLimit.key", r.Key),
+		}
 		b.check(r.Limit >= 1, "rateLimit.limit must be at least 1")
 		b.check(f.Flow.RateLimit.Period > 0 && f.Flow.RateLimit.Period <= maxRatePeriod || b.syntax != nil, "rateLimit.period must be at most 24h")
 	}
@@ -333,8 +337,10 @@ func (b *builder) rates(f *engine.Function) {
 
 func (b *builder) debounceAndBatch(f *engine.Function) {
 	if d := b.w.Debounce; d != nil {
-		f.Flow.Debounce = &engine.Debounce{Period: b.duration("debounce.period", d.Period), Timeout: lenient(d.Timeout),
-			Key: b.expression("debounce.key", d.Key)}
+		f.Flow.Debounce = &engine.Debounce{
+			Period: b.duration("debounce.period", d.Period), Timeout: lenient(d.Timeout),
+			Key: b.expression("debounce.key", d.Key),
+		}
 		b.check(b.syntax != nil || f.Flow.Debounce.Period >= minDebounce && f.Flow.Debounce.Period <= maxDebounce,
 			"debounce.period %q is not between 1s and 7d", d.Period)
 	}
@@ -342,8 +348,10 @@ func (b *builder) debounceAndBatch(f *engine.Function) {
 	if t == nil {
 		return
 	}
-	f.Flow.Batch = &engine.Batch{Size: t.MaxSize, Timeout: b.duration("batchEvents.timeout", t.Timeout),
-		Key: b.expression("batchEvents.key", t.Key), If: b.expression("batchEvents.if", t.If)}
+	f.Flow.Batch = &engine.Batch{
+		Size: t.MaxSize, Timeout: b.duration("batchEvents.timeout", t.Timeout),
+		Key: b.expression("batchEvents.key", t.Key), If: b.expression("batchEvents.if", t.If),
+	}
 	b.check(t.MaxSize >= 2 && t.MaxSize <= maxBatchSize, "batchEvents.maxSize %d is not between 2 and %d", t.MaxSize, maxBatchSize)
 	b.check(f.Flow.Batch.Timeout >= engine.Second || b.syntax != nil, "batchEvents.timeout must be at least 1s")
 	b.check(!strings.ContainsAny(t.Timeout, "dw"), "batchEvents.timeout must be in hours, minutes and seconds")

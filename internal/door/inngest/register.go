@@ -98,8 +98,10 @@ func (d *Door) apply(ctx context.Context, env string, reg *registration) (engine
 	if err != nil {
 		return none, err
 	}
-	meta, err := json.Marshal(appMeta{SDK: reg.SDK, Framework: reg.Framework, AppVersion: reg.AppVersion, Method: "serve",
-		Discovered: d.apps.discovered(reg.URL)})
+	meta, err := json.Marshal(appMeta{
+		SDK: reg.SDK, Framework: reg.Framework, AppVersion: reg.AppVersion, Method: "serve",
+		Discovered: d.apps.discovered(reg.URL),
+	})
 	if err != nil {
 		return none, err
 	}

@@ -423,12 +423,9 @@ func (d *Door) bulkCancel(w http.ResponseWriter, r *http.Request, env *auth.Envi
 		writeError(w, http.StatusBadRequest, "", strings.Join(problems, "\n"))
 		return
 	}
-	slug := in.FunctionID
 	row, ok, err := d.cfg.Host.Get(r.Context(), store.Functions, engine.FunctionKey(env.Name, in.AppID+"-"+in.FunctionID))
-	if err == nil && ok {
-		slug = in.AppID + "-" + in.FunctionID
-	} else if err == nil {
-		row, ok, err = d.cfg.Host.Get(r.Context(), store.Functions, engine.FunctionKey(env.Name, slug))
+	if err == nil && !ok { // it may have been given with the app's name
+		row, ok, err = d.cfg.Host.Get(r.Context(), store.Functions, engine.FunctionKey(env.Name, in.FunctionID))
 	}
 	var fn engine.Function
 	if err == nil && ok {
@@ -451,8 +448,10 @@ func (d *Door) bulkCancel(w http.ResponseWriter, r *http.Request, env *auth.Envi
 		d.writeFailure(w, r, err)
 		return
 	}
-	c := cancellation{ID: ulid.Make().String(), EnvironmentID: uuidText(envID(env.Name)), AppID: in.AppID, FunctionID: uuidText(fn.ID),
-		StartedAfter: in.StartedAfter, StartedBefore: *in.StartedBefore, Cancelled: n}
+	c := cancellation{
+		ID: ulid.Make().String(), EnvironmentID: uuidText(envID(env.Name)), AppID: in.AppID, FunctionID: uuidText(fn.ID),
+		StartedAfter: in.StartedAfter, StartedBefore: *in.StartedBefore, Cancelled: n,
+	}
 	if in.If != nil {
 		c.If = *in.If
 	}

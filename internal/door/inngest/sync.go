@@ -267,8 +267,10 @@ func (d *Door) applyInBand(ctx context.Context, env, appURL string, body []byte)
 
 // Places where an app may listen in development: section 6.6.
 var (
-	discoverPorts = []int{80, 443, 3000, 3001, 3002, 3003, 3004, 3005, 3006, 3007, 3008, 3009, 3010, 4321, 5000, 5173, 8000, 8080, 8081,
-		8888, 8910, 8911, 8912, 8913, 8914, 8915, 8787}
+	discoverPorts = []int{
+		80, 443, 3000, 3001, 3002, 3003, 3004, 3005, 3006, 3007, 3008, 3009, 3010, 4321, 5000, 5173, 8000, 8080, 8081,
+		8888, 8910, 8911, 8912, 8913, 8914, 8915, 8787,
+	}
 	discoverPaths = []string{"/api/inngest", "/x/inngest", "/.netlify/functions/inngest", "/.redwood/functions/inngest"}
 )
 

@@ -32,8 +32,10 @@ const (
 )
 
 func (s Step) String() string {
-	return [...]string{"append write", "append sync", "append return",
-		"fold write", "fold table", "fold truncate", "fold return"}[s]
+	return [...]string{
+		"append write", "append sync", "append return",
+		"fold write", "fold table", "fold truncate", "fold return",
+	}[s]
 }
 
 // Hook is called at each step. A non-nil error makes the operation fail right there with it. An operation that fails at

@@ -70,8 +70,10 @@ func BenchmarkFold(b *testing.B) {
 	}{
 		{"runs", func(batch []store.Record) {
 			for i := range batch {
-				batch[i] = store.Record{Table: store.Runs, Key: benchKey(n), Value: value, Fresh: true,
-					Tags: [3]string{fmt.Sprintf("function-%d", n%20), "completed", fmt.Sprintf("app-%d", n%3)}}
+				batch[i] = store.Record{
+					Table: store.Runs, Key: benchKey(n), Value: value, Fresh: true,
+					Tags: [3]string{fmt.Sprintf("function-%d", n%20), "completed", fmt.Sprintf("app-%d", n%3)},
+				}
 				n++
 			}
 		}},

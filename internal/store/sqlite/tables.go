@@ -219,7 +219,8 @@ func (w *tableWriter) write(records []*store.Record) error {
 // inGroups binds the selected records to the group statement and runs it whenever it is full. What is left over in the end
 // goes one by one. It returns how many records were not selected.
 func inGroups(records []*store.Record, selected func(*store.Record) bool, one, group *stmt,
-	bind func(*stmt, *store.Record)) (others int, err error) {
+	bind func(*stmt, *store.Record),
+) (others int, err error) {
 	var rest [groupRows]*store.Record
 	n := 0
 	for _, r := range records {

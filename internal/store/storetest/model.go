@@ -37,15 +37,6 @@ func (m model) apply(records []store.Record) {
 	}
 }
 
-func (m model) clone() model {
-	c := newModel()
-	for _, spec := range store.Tables {
-		maps.Copy(c.rows[spec.Table], m.rows[spec.Table])
-		maps.Copy(c.ever[spec.Table], m.ever[spec.Table])
-	}
-	return c
-}
-
 // parts returns every partition of a table that ever had a row.
 func (m model) parts(spec store.Spec) map[string]bool {
 	parts := make(map[string]bool)
