@@ -1,0 +1,272 @@
+// The demo itself; scripts/demo has seen to it that all it needs is there.
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, openSync, readFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+const root = resolve(fileURLToPath(import.meta.url), "../..");
+const appDir = join(root, "examples/nextjs");
+const quartet = join(root, "bin/quartet");
+const exitAfterRun = process.env.DEMO_EXIT === "1";
+const daySeconds = 3; // how long a day of the app takes here
+
+// --- what is printed ---
+
+const fancy = process.stdout.isTTY && !process.env.NO_COLOR;
+const style = (code) => (text) => (fancy ? `\x1b[${code}m${text}\x1b[0m` : text);
+const [bold, dim, red, green] = [1, 2, 31, 32].map(style);
+const marks = fancy
+  ? { done: green("✓"), asleep: dim("zZ"), waiting: dim("…"), failed: red("✗"), again: red("↻"), ended: bold("=") }
+  : { done: "done", asleep: "asleep", waiting: "waiting", failed: "failed", again: "retry", ended: "end" };
+const markWidth = fancy ? 2 : 7;
+const visible = (text) => text.replace(/\x1b\[\d+m/g, "").length;
+const pad = (text, width) => text + " ".repeat(Math.max(0, width - visible(text)));
+const say = (text = "") => console.log(text);
+const took = (ms) => (ms < 1 ? "under 1 ms" : ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(1)} s`);
+const short = (value) => {
+  const text = JSON.stringify(value) ?? "nothing";
+  return text.length > 120 ? `${text.slice(0, 119)}…` : text;
+};
+
+// --- what is started, and how all of it ends ---
+
+const dir = mkdtempSync(join(tmpdir(), "quartet-demo-"));
+
+// The keeper is told of each process group and the signal that ends it. Once its input ends it stops them all and removes
+// the directory. Its input ends when this process does, whatever the reason, kill -9 included; so it is a process of its
+// own, in a session of its own.
+const keeper = spawn("bash", ["-c", `
+  groups=()
+  alive() { for g in "\${groups[@]}"; do kill -0 -- "-$g" 2>/dev/null && return 0; done; return 1; }
+  signal() { kill "-$1" -- "-$2" 2>/dev/null; }
+  ends=()
+  while read -r end group; do groups+=("$group") ends+=("$end"); done
+  for i in "\${!groups[@]}"; do signal "\${ends[i]}" "\${groups[i]}"; done
+  for _ in {1..150}; do alive || break; sleep 0.1; done
+  for g in "\${groups[@]}"; do signal KILL "$g"; done
+  rm -rf "$1"
+`, "keeper", dir], { detached: true, stdio: ["pipe", "ignore", "ignore"] });
+const kept = new Promise((done) => keeper.once("exit", done));
+
+let stopping = false;
+async function stop(code) {
+  if (stopping) return;
+  stopping = true;
+  keeper.stdin.end();
+  await kept;
+  process.exit(code);
+}
+
+let runCode; // what the run came to, once it has ended
+for (const [signal, number] of [["SIGINT", 2], ["SIGTERM", 15], ["SIGHUP", 1]]) {
+  process.on(signal, () => void stop(runCode ?? 128 + number));
+}
+
+/** An error that a person can do something about. */
+class Trouble extends Error {}
+
+/** Starts a program in a process group of its own that the keeper ends with the signal. Its output goes to a file. */
+function start(name, signal, file, args, options) {
+  const log = join(dir, `${name}.log`);
+  const out = openSync(log, "w");
+  const child = spawn(file, args, { ...options, detached: true, stdio: ["ignore", out, out] });
+  if (child.pid) keeper.stdin.write(`${signal} ${child.pid}\n`);
+  const tail = () => readFileSync(log, "utf8").trim().split("\n").slice(-25).map((line) => `  | ${line}`).join("\n");
+  const over = new Promise((_, fail) => {
+    child.once("error", (err) => fail(new Trouble(`cannot start ${file}: ${err.message}`)));
+    child.once("exit", (code, signal) => fail(new Trouble(`${name} ended by itself (${signal ?? `status ${code}`}). Its last words:\n${tail()}`)));
+  });
+  over.catch(() => {}); // whoever waits for something of the child races with it
+  return { over, tail };
+}
+
+/** Waits until probe gives something, while what it depends on lives. */
+async function until(what, part, probe, seconds = 120) {
+  let giveUp = false;
+  let last = "";
+  const wait = async () => {
+    while (!giveUp) {
+      try {
+        const value = await probe();
+        if (value) return value;
+      } catch (err) {
+        if (err instanceof Trouble) throw err;
+        last = err.cause?.message ?? err.message;
+      }
+      await pause(100);
+    }
+  };
+  const limit = pause(seconds * 1000, undefined, { ref: false }).then(() => {
+    throw new Trouble(`${what} took more than ${seconds} s${last && ` (${last})`}. The last lines of its log:\n${part.tail()}`);
+  });
+  return Promise.race([wait(), part.over, limit]).finally(() => (giveUp = true));
+}
+
+/** The port, or a free one if somebody has it. */
+async function port(wanted, whose) {
+  const answers = await new Promise((done) => {
+    const socket = connect(wanted, "127.0.0.1", () => done(true)).once("error", () => done(false));
+    socket.once("close", () => socket.destroy());
+    setTimeout(() => done(true), 2000).unref(); // something swallows the packets, so it is not ours
+  });
+  const listen = (n) =>
+    new Promise((done, fail) => {
+      const server = createServer().once("error", fail);
+      server.listen(n, "127.0.0.1", () => {
+        const got = server.address().port;
+        server.close(() => done(got));
+      });
+    });
+  if (!answers) {
+    try {
+      return await listen(wanted);
+    } catch (err) {
+      if (err.code !== "EADDRINUSE" && err.code !== "EACCES") throw err;
+    }
+  }
+  const free = await listen(0);
+  say(`Port ${wanted} is taken, so ${whose} is on ${free}.`);
+  return free;
+}
+
+/** This process's variables without those that would bend the demo. */
+function environment(more) {
+  const bends = /^(INNGEST_|QUARTET_|NODE_ENV$|PORT$|CRM_URL$|NEXT_)/;
+  return { ...Object.fromEntries(Object.entries(process.env).filter(([k]) => !bends.test(k))), ...more };
+}
+
+// --- the demo ---
+
+async function startServer() {
+  const address = `127.0.0.1:${await port(8288, "Quartet")}`;
+  const appPort = await port(3000, "the app");
+  const appUrl = `http://127.0.0.1:${appPort}`;
+  // Discovery would also find whatever else runs on this machine; the demo is about its own app.
+  const args = ["dev", `--listen=${address}`, "--redis=off", `--data=${join(dir, "data")}`, "--no-discovery", `--app=${appUrl}/api/inngest`];
+  const part = start("quartet", "TERM", quartet, args, { env: environment(), cwd: dir });
+  const url = `http://${address}`;
+  await until("the start of Quartet", part, async () => (await fetch(`${url}/readyz`)).ok, 30);
+  const api = async (path) => {
+    const res = await fetch(`${url}/api/dashboard${path}`);
+    if (!res.ok) throw new Error(`GET ${path}: ${res.status} ${await res.text()}`);
+    return res.json();
+  };
+  return { part, url, address, appPort, appUrl, api };
+}
+
+async function startApp(server) {
+  const lines = execFileSync(quartet, ["env", `--listen=${server.address}`, "--format=dotenv"], { env: environment(), encoding: "utf8" });
+  const point = Object.fromEntries(lines.trim().split("\n").map((line) => line.split(/=(.*)/s, 2)));
+  const next = join(appDir, "node_modules/next/dist/bin/next");
+  // KILL, because a development server has nothing to save, and one that is asked to end leaves a process of its telemetry
+  // behind for a while, even when that is off.
+  const part = start("app", "KILL", process.execPath, [next, "dev", "--hostname=127.0.0.1", `--port=${server.appPort}`], {
+    cwd: appDir,
+    env: environment({ ...point, DEMO_SPEED: String(86_400 / daySeconds), NEXT_TELEMETRY_DISABLED: "1" }),
+  });
+  await until("the start of the app", part, async () => (await fetch(server.appUrl)).ok);
+  // The server asks the app every few seconds anyway; this only spares the wait.
+  await until("registering the app", part, async () => (await fetch(`${server.appUrl}/api/inngest`, { method: "PUT" })).ok);
+  const { functions } = await server.api("/functions");
+  if (!functions.some((f) => f.slug === "paperboat-onboarding")) {
+    throw new Trouble(`the app registered without its onboarding function: ${functions.map((f) => f.slug).join(", ") || "it has none"}`);
+  }
+  return { part, url: server.appUrl };
+}
+
+/** Fills in the form and sends it, as a browser without JavaScript does. Returns the page it leads to. */
+async function signUp(app, name, email) {
+  const html = await (await fetch(app.url)).text();
+  const form = html.match(/<form[^>]*>.*?<\/form>/s)?.[0] ?? "";
+  const body = new FormData();
+  for (const [input] of form.matchAll(/<input[^>]*type="hidden"[^>]*>/g)) {
+    body.set(input.match(/name="([^"]*)"/)[1], input.match(/value="([^"]*)"/)?.[1] ?? "");
+  }
+  body.set("name", name);
+  body.set("email", email);
+  const res = await fetch(app.url, { method: "POST", body, redirect: "manual" });
+  const page = res.headers.get("location");
+  if (res.status !== 303 || !page) throw new Trouble(`the sign-up form answered ${res.status}. The app says:\n${app.part.tail()}`);
+  return page;
+}
+
+/** Prints what is new about a run since the last look. */
+class Follower {
+  printed = new Set();
+  ended = new Set();
+
+  constructor(server) {
+    this.server = server;
+  }
+
+  /** Looks at the newest runs once; returns them. */
+  async look() {
+    const { runs } = await this.server.api("/runs?limit=50");
+    for (const run of runs.toReversed()) {
+      if (this.ended.has(run.id)) continue;
+      const view = await this.server.api(`/runs/${run.id}`);
+      this.show(view);
+      if (view.run.endedAt) this.ended.add(run.id);
+    }
+    return runs;
+  }
+
+  show({ run, steps, attempts }) {
+    const fn = run.function.slice(run.app.length + 1);
+    const line = (key, mark, what, text) => {
+      if (this.printed.has(run.id + key)) return;
+      this.printed.add(run.id + key);
+      say(`  ${pad(dim(fn), 14)}  ${pad(marks[mark], markWidth)}  ${pad(what, 18)}  ${dim(text)}`.trimEnd());
+    };
+    for (const a of attempts) {
+      const next = a.retryAt ? `, again in ${took(Math.max(0, a.retryAt - a.endedAt))}` : "";
+      line(`attempt ${a.step} ${a.attempt}`, a.final ? "failed" : "again", a.name ?? "the function", `${a.error?.message ?? short(a.error)}${next}`);
+    }
+    const place = (s) => s.seq || Number.MAX_SAFE_INTEGER; // steps get a number when they are done
+    for (const s of steps.toSorted((a, b) => place(a) - place(b) || a.queuedAt - b.queuedAt)) {
+      if (s.state === "sleeping") line(`sleep ${s.id}`, "asleep", s.name, `for ${took(s.dueAt - s.queuedAt)}`);
+      if (s.state === "waiting" || s.state === "invoking") line(`wait ${s.id}`, "waiting", s.name, "");
+      if (s.state === "done") line(`done ${s.id}`, "done", s.name, took(s.endedAt - s.startedAt));
+    }
+    if (run.endedAt) {
+      const result = run.status === "completed" ? short(run.output) : run.reason || run.output?.message || "";
+      line("end", "ended", bold(run.status), `in ${took(run.endedAt - run.queuedAt)}  ${result}`);
+    }
+  }
+}
+
+async function demo() {
+  say("Starting Quartet and the app …");
+  const server = await startServer();
+  const app = await startApp(server);
+  say(`\n  Quartet  ${server.url}\n  App      ${app.url}\n`);
+
+  const page = await signUp(app, "Ada", "ada@paperboat.example");
+  say(`Ada signed up. Her onboarding takes a day, which is ${daySeconds} seconds here:\n`);
+  const follower = new Follower(server);
+  const run = await until("the run", server.part, async () => {
+    const runs = await follower.look();
+    return runs.find((r) => r.function === "paperboat-onboarding" && follower.ended.has(r.id));
+  });
+  runCode = run.status === "completed" ? 0 : 1;
+
+  say(`\n  This run   ${server.url}/runs/${run.id}\n  Dashboard  ${server.url}\n  App        ${app.url}${page}\n`);
+  if (runCode) say(`The run did not complete. The app says:\n${app.part.tail()}\n`);
+  if (exitAfterRun) return;
+  say("Both keep running until Ctrl-C. What you do in the app shows up here as well:\n");
+  for (;;) {
+    await Promise.race([follower.look(), server.part.over, app.part.over]);
+    await pause(200);
+  }
+}
+
+try {
+  await demo();
+  await stop(runCode);
+} catch (err) {
+  if (!stopping) console.error(`demo: ${err instanceof Trouble ? err.message : err.stack}`);
+  await stop(1);
+}
