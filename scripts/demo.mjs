@@ -105,13 +105,16 @@ async function until(what, part, probe, seconds = 120) {
   return Promise.race([wait(), part.over, limit]).finally(() => (giveUp = true));
 }
 
-/** The port, or a free one if somebody has it. */
+/** The port, or a free one if somebody has it under any name that this machine calls itself. */
 async function port(wanted, whose) {
-  const answers = await new Promise((done) => {
-    const socket = connect(wanted, "127.0.0.1", () => done(true)).once("error", () => done(false));
-    socket.once("close", () => socket.destroy());
-    setTimeout(() => done(true), 2000).unref(); // something swallows the packets, so it is not ours
-  });
+  const taken = async (host) => {
+    const socket = connect(wanted, host).setTimeout(2000);
+    const event = await new Promise((done) => {
+      for (const e of ["connect", "error", "timeout"]) socket.once(e, () => done(e));
+    });
+    socket.destroy();
+    return event !== "error"; // silence is an answer too
+  };
   const listen = (n) =>
     new Promise((done, fail) => {
       const server = createServer().once("error", fail);
@@ -120,7 +123,7 @@ async function port(wanted, whose) {
         server.close(() => done(got));
       });
     });
-  if (!answers) {
+  if (!(await taken("127.0.0.1")) && !(await taken("::1"))) {
     try {
       return await listen(wanted);
     } catch (err) {
@@ -143,15 +146,15 @@ function environment(more) {
 async function startServer() {
   const address = `127.0.0.1:${await port(8288, "Quartet")}`;
   const appPort = await port(3000, "the app");
-  const appUrl = `http://127.0.0.1:${appPort}`;
+  const appUrl = `http://localhost:${appPort}`;
   // Discovery would also find whatever else runs on this machine; the demo is about its own app.
   const args = ["dev", `--listen=${address}`, "--redis=off", `--data=${join(dir, "data")}`, "--no-discovery", `--app=${appUrl}/api/inngest`];
   const part = start("quartet", "TERM", quartet, args, { env: environment(), cwd: dir });
   const url = `http://${address}`;
   await until("the start of Quartet", part, async () => (await fetch(`${url}/readyz`)).ok, 30);
-  const api = async (path) => {
-    const res = await fetch(`${url}/api/dashboard${path}`);
-    if (!res.ok) throw new Error(`GET ${path}: ${res.status} ${await res.text()}`);
+  const api = async (path, body) => {
+    const res = await fetch(`${url}/api/dashboard${path}`, body && { method: "POST", body: JSON.stringify(body) });
+    if (!res.ok) throw new Error(`${path} answered ${res.status} ${await res.text()}`);
     return res.json();
   };
   return { part, url, address, appPort, appUrl, api };
@@ -169,7 +172,7 @@ async function startApp(server) {
   });
   await until("the start of the app", part, async () => (await fetch(server.appUrl)).ok);
   // The server asks the app every few seconds anyway; this only spares the wait.
-  await until("registering the app", part, async () => (await fetch(`${server.appUrl}/api/inngest`, { method: "PUT" })).ok);
+  await until("registering the app", part, () => server.api("/apps", { url: `${server.appUrl}/api/inngest` }));
   const { functions } = await server.api("/functions");
   if (!functions.some((f) => f.slug === "paperboat-onboarding")) {
     throw new Trouble(`the app registered without its onboarding function: ${functions.map((f) => f.slug).join(", ") || "it has none"}`);
@@ -247,10 +250,11 @@ async function demo() {
   const page = await signUp(app, "Ada", "ada@paperboat.example");
   say(`Ada signed up. Her onboarding takes a day, which is ${daySeconds} seconds here:\n`);
   const follower = new Follower(server);
-  const run = await until("the run", server.part, async () => {
+  const ended = until("the run", server.part, async () => {
     const runs = await follower.look();
     return runs.find((r) => r.function === "paperboat-onboarding" && follower.ended.has(r.id));
   });
+  const run = await Promise.race([ended, app.part.over]);
   runCode = run.status === "completed" ? 0 : 1;
 
   say(`\n  This run   ${server.url}/runs/${run.id}\n  Dashboard  ${server.url}\n  App        ${app.url}${page}\n`);
