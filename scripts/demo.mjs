@@ -92,6 +92,7 @@ async function until(what, part, probe, seconds = 120) {
       try {
         const value = await probe();
         if (value) return value;
+        last = "";
       } catch (err) {
         if (err instanceof Trouble) throw err;
         last = err.cause?.message ?? err.message;
@@ -170,7 +171,11 @@ async function startApp(server) {
     cwd: appDir,
     env: environment({ ...point, DEMO_SPEED: String(86_400 / daySeconds), NEXT_TELEMETRY_DISABLED: "1" }),
   });
-  await until("the start of the app", part, async () => (await fetch(server.appUrl)).ok);
+  await until("the start of the app", part, async () => {
+    const res = await fetch(server.appUrl);
+    if (res.status >= 500) throw new Trouble(`the app answers ${res.status}. It says:\n${part.tail()}`);
+    return res.ok;
+  });
   // The server asks the app every few seconds anyway; this only spares the wait.
   await until("registering the app", part, () => server.api("/apps", { url: `${server.appUrl}/api/inngest` }));
   const { functions } = await server.api("/functions");
@@ -190,7 +195,7 @@ async function signUp(app, name, email) {
   }
   body.set("name", name);
   body.set("email", email);
-  const res = await fetch(app.url, { method: "POST", body, redirect: "manual" });
+  const res = await fetch(app.url, { method: "POST", headers: { origin: app.url }, body, redirect: "manual" });
   const page = res.headers.get("location");
   if (res.status !== 303 || !page) throw new Trouble(`the sign-up form answered ${res.status}. The app says:\n${app.part.tail()}`);
   return page;
