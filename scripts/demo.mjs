@@ -204,22 +204,21 @@ async function signUp(app, name, email) {
 /** Prints what is new about a run since the last look. */
 class Follower {
   printed = new Set();
-  ended = new Set();
+  ended = new Map(); // id to run
 
   constructor(server) {
     this.server = server;
   }
 
-  /** Looks at the newest runs once; returns them. */
+  /** Looks at the newest runs once. */
   async look() {
     const { runs } = await this.server.api("/runs?limit=50");
     for (const run of runs.toReversed()) {
       if (this.ended.has(run.id)) continue;
       const view = await this.server.api(`/runs/${run.id}`);
       this.show(view);
-      if (view.run.endedAt) this.ended.add(run.id);
+      if (view.run.endedAt) this.ended.set(run.id, view.run);
     }
-    return runs;
   }
 
   show({ run, steps, attempts }) {
@@ -256,8 +255,8 @@ async function demo() {
   say(`Ada signed up. Her onboarding takes a day, which is ${daySeconds} seconds here:\n`);
   const follower = new Follower(server);
   const ended = until("the run", server.part, async () => {
-    const runs = await follower.look();
-    return runs.find((r) => r.function === "paperboat-onboarding" && follower.ended.has(r.id));
+    await follower.look();
+    return [...follower.ended.values()].find((r) => r.function === "paperboat-onboarding");
   });
   const run = await Promise.race([ended, app.part.over]);
   runCode = run.status === "completed" ? 0 : 1;
