@@ -88,12 +88,33 @@ func New(cfg Config) *Client {
 	c.http = &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
-			DialContext: dialer.DialContext, MaxIdleConns: 4 * cfg.MaxIdle, MaxIdleConnsPerHost: cfg.MaxIdle,
+			DialContext: loopback(dialer.DialContext), MaxIdleConns: 4 * cfg.MaxIdle, MaxIdleConnsPerHost: cfg.MaxIdle,
 			IdleConnTimeout: 30 * time.Second, TLSHandshakeTimeout: 10 * time.Second, MaxResponseHeaderBytes: 1 << 20,
 			ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
 		},
 	}
 	return c
+}
+
+type dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+// loopback tries the other address of this machine when nobody listens at the one that was asked for: what is known as 127.0.0.1
+// may have been started again listening on ::1 only, which is what localhost means to some.
+func loopback(next dial) dial {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := next(ctx, network, address)
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return conn, err
+		}
+		other := map[string]string{"127.0.0.1": "::1", "::1": "127.0.0.1", "localhost": "::1"}
+		host, port, splitErr := net.SplitHostPort(address)
+		if splitErr == nil && other[host] != "" {
+			if conn, otherErr := next(ctx, network, net.JoinHostPort(other[host], port)); otherErr == nil {
+				return conn, nil
+			}
+		}
+		return nil, err
+	}
 }
 
 func (c *Client) checkAddress(address string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -162,5 +163,25 @@ func TestDrain(t *testing.T) {
 	c.Drain(ctx)
 	if err := <-done; !errors.Is(err, ErrStopped) {
 		t.Errorf("a call that was cut off gave %v", err)
+	}
+}
+
+// TestLoopbackHasTwoAddresses: an app that listens on ::1 only is found under the address 127.0.0.1 too.
+func TestLoopbackHasTwoAddresses(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Skip("this machine has no IPv6 loopback")
+	}
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "six") })}
+	go func() { _ = s.Serve(ln) }() // ends with Close
+	t.Cleanup(func() { _ = s.Close() })
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := get(t, New(Config{}), "http://127.0.0.1:"+port)
+	if err != nil || string(resp.Body) != "six" {
+		t.Errorf("the app on [::1] was not found: %v", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/quartetjobs/quartet/internal/auth"
 	"github.com/quartetjobs/quartet/internal/engine"
+	"github.com/quartetjobs/quartet/internal/store"
 )
 
 // maxRegisterBytes bounds a registration; functions are small, and there may be some thousands.
@@ -89,6 +90,9 @@ func (d *Door) apply(ctx context.Context, env string, reg *registration) (engine
 	if reg.AppName == "" {
 		return none, &refusal{"App ID required"}
 	}
+	if err := d.keepSpelling(ctx, env, reg); err != nil {
+		return none, err
+	}
 	fns, err := functions(env, reg)
 	if err != nil {
 		d.refused(ctx, env, reg, err)
@@ -121,6 +125,50 @@ func (d *Door) apply(ctx context.Context, env string, reg *registration) (engine
 		d.cfg.Log.Info("app registered", "env", env, "app", reg.AppName, "functions", len(fns), "url", reg.URL)
 	}
 	return reply, nil
+}
+
+// keepSpelling lets a function whose address is the registered one under another name of this machine keep the name that it has: an
+// app that is found as localhost and asked to register as 127.0.0.1 has not changed.
+func (d *Door) keepSpelling(ctx context.Context, env string, reg *registration) error {
+	if !isLoopback(reg.URL) {
+		return nil
+	}
+	for i, raw := range reg.Functions {
+		var w wireFunction
+		if json.Unmarshal(raw, &w) != nil {
+			continue // functions says what is wrong with it
+		}
+		for _, step := range w.Steps {
+			row, ok, err := d.cfg.Host.Get(ctx, store.Functions, engine.FunctionKey(env, w.ID))
+			if err != nil {
+				return err
+			}
+			var fn engine.Function
+			var old target
+			if !ok || json.Unmarshal(row, &fn) != nil || json.Unmarshal(fn.Config, &old) != nil {
+				continue
+			}
+			if now := step.Runtime.URL; now != old.URL && isLoopback(now) && normalURL(now) == normalURL(old.URL) {
+				reg.Functions[i] = replaceString(raw, now, old.URL)
+			}
+		}
+	}
+	return nil
+}
+
+// replaceString replaces a string in JSON, as JavaScript or as Go would have written it.
+func replaceString(raw []byte, from, to string) []byte {
+	quote := func(s string, escapeHTML bool) []byte {
+		var b bytes.Buffer
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(escapeHTML)
+		_ = enc.Encode(s) // strings always encode
+		return bytes.TrimSpace(b.Bytes())
+	}
+	for _, escapeHTML := range []bool{false, true} {
+		raw = bytes.ReplaceAll(raw, quote(from, escapeHTML), quote(to, escapeHTML))
+	}
+	return raw
 }
 
 // functions translates a registration's functions. All must be right, or none is taken.
@@ -184,8 +232,7 @@ func normalURL(raw string) string {
 	if err != nil {
 		return raw
 	}
-	switch u.Hostname() {
-	case "127.0.0.1", "::1", "0.0.0.0":
+	if isLoopback(raw) {
 		u.Host = "localhost"
 		if p := portOf(raw); p != "" {
 			u.Host += ":" + p
@@ -196,6 +243,19 @@ func normalURL(raw string) string {
 		u.RawQuery = q.Encode()
 	}
 	return u.String()
+}
+
+// isLoopback says whether a URL is at one of the names of this machine.
+func isLoopback(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return false
+	}
+	switch u.Hostname() {
+	case "localhost", "127.0.0.1", "::1", "0.0.0.0":
+		return true
+	}
+	return false
 }
 
 func portOf(raw string) string {

@@ -33,6 +33,16 @@ test("a registration changes things once, and functions that are left out stop",
   assert.equal((await s.runs()).length, 1);
 });
 
+test("an app that is known under another name of this machine has not changed", async (t) => {
+  const { server: s, app } = await setup(t, fn);
+  const again = async (host) => (await (await fetch(app.url.replace("127.0.0.1", host), { method: "PUT" })).json()).modified;
+  assert.equal(await again("localhost"), false);
+  assert.equal(await again("127.0.0.1"), false);
+  await app.send({ name: "test/go", data: {} });
+  assert.equal((await s.result("app-fn")).run.output, "ok");
+  assert.deepEqual((await s.api("/functions")).functions.map((f) => f.version), [1]);
+});
+
 test("registrations that make no sense are refused, name function and field, and change nothing", async (t) => {
   const { server: s } = await setup(t, fn);
   const base = { id: "app-fn", name: "fn", triggers: [{ event: "test/go" }], steps: { step: { id: "step", name: "step", runtime: { type: "http", url: "http://localhost:1/api/inngest?fnId=app-fn&stepId=step" } } } };
