@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"time"
 )
@@ -17,6 +18,7 @@ import (
 var (
 	scale   = flag.Int("n", 0, "size of the chosen benchmark; 0: its own default")
 	seconds = flag.Int("seconds", 5, "how long to measure rates")
+	profile = flag.String("cpuprofile", "", "file for a CPU profile of this process: of the engine, for cycles")
 	binary  = flag.String("bin", "", "the quartet binary; default: built from this tree")
 )
 
@@ -42,6 +44,17 @@ func main() {
 		flag.PrintDefaults()
 	}
 	flag.Parse()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		defer pprof.StopCPUProfile()
+	}
 	fmt.Printf("%s, %d CPUs, %s\n", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version())
 	for _, b := range all {
 		if flag.NArg() > 0 && !slices.Contains(flag.Args(), b.name) {
