@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 // cli is every command, flag, variable and help text.
 type cli struct {
 	Dev     devCmd     `cmd:"" help:"Run a development server: any key is accepted, apps on this machine are found."`
-	Serve   serveCmd   `cmd:"" help:"Run a production server: keys are required, nothing is open by default."`
+	Serve   serveCmd   `cmd:"" aliases:"start" help:"Run a production server: keys are required, nothing is open by default."`
 	Env     envCmd     `cmd:"" help:"Print the environment variables that point the SDKs at a server."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
@@ -28,23 +29,31 @@ type cli struct {
 type common struct {
 	Config    string        `placeholder:"FILE" env:"QUARTET_CONFIG" help:"Config file in YAML with the flags' names as keys. Flags win over variables, variables over the file."`
 	Listen    string        `default:"127.0.0.1:8288" env:"QUARTET_LISTEN" help:"Address for HTTP: SDKs, dashboard, metrics."`
+	Host      string        `hidden:"" env:"INNGEST_HOST" help:"The host of --listen."`
+	Port      int           `hidden:"" short:"p" env:"INNGEST_PORT" help:"The port of --listen."`
 	Redis     string        `default:"127.0.0.1:6379" env:"QUARTET_REDIS" help:"Address for the Redis protocol, or off. This version does not serve it yet."`
 	Store     string        `env:"QUARTET_STORE" help:"A postgres:// address instead of --data. This version does not support it yet."`
-	LogLevel  string        `default:"info" env:"QUARTET_LOG_LEVEL" help:"debug, info, warn or error."`
+	LogLevel  string        `default:"info" short:"l" env:"QUARTET_LOG_LEVEL,INNGEST_LOG_LEVEL" help:"debug, info, warn or error."`
+	JSON      bool          `hidden:"" name:"json" env:"INNGEST_JSON" help:"The same as --log-format=json."`
+	Verbose   bool          `hidden:"" short:"v" env:"INNGEST_VERBOSE" help:"The same as --log-level=debug."`
 	Retention span          `default:"30d" env:"QUARTET_RETENTION" help:"Age at which ended runs and events are deleted, like 12h or 30d; 0 keeps them. Failed runs are kept four times as long."`
-	App       []string      `name:"app" short:"u" placeholder:"URL" env:"QUARTET_APP" help:"URL of an app to ask for its functions at start, like http://localhost:3000/api/inngest. May be repeated."`
-	Poll      time.Duration `env:"QUARTET_POLL" default:"${poll}" help:"Time between asking known apps for their functions again; 0 does not."`
-	Retry     time.Duration `env:"QUARTET_RETRY" help:"Flat time between attempts instead of each protocol's own table."`
+	App       []string      `name:"app" aliases:"sdk-url" short:"u" placeholder:"URL" env:"QUARTET_APP,INNGEST_SDK_URL" help:"URL of an app to ask for its functions at start, like http://localhost:3000/api/inngest. May be repeated."`
+	Poll      span          `aliases:"poll-interval" env:"QUARTET_POLL,INNGEST_POLL_INTERVAL" default:"${poll}" help:"Time between asking known apps for their functions again, like 5s; a bare number is seconds; 0 does not."`
+	Retry     span          `aliases:"retry-interval" env:"QUARTET_RETRY,INNGEST_RETRY_INTERVAL" default:"0" help:"Flat time between attempts, like 10s, instead of each protocol's own table."`
 	MaxCalls  int           `default:"2000" env:"QUARTET_MAX_CALLS" help:"Calls that may be out at once."`
 	PerTarget int           `name:"max-calls-per-target" default:"500" env:"QUARTET_MAX_CALLS_PER_TARGET" help:"Calls that may be out at once to one scheme, host and port."`
 	Private   string        `default:"allow" enum:"allow,deny" env:"QUARTET_PRIVATE_TARGETS" help:"Whether apps may be at loopback and private addresses: allow or deny. Link-local and metadata addresses never may."`
+	Persist   bool          `hidden:"" env:"INNGEST_PERSIST" help:"Has no effect: data is kept unless --data is :memory:."`
 	Drain     time.Duration `default:"10s" env:"QUARTET_DRAIN" help:"How long a stopping server waits for calls that are out."`
 }
 
-// span is a duration that may also be given in days.
+// The flags without a place in --help, and the variables that begin with INNGEST_, are those of the server that Inngest's documentation
+// starts: its commands work here too.
+
+// span is a duration that may also be given in days, or as a bare number of seconds.
 type span time.Duration
 
-// UnmarshalText reads Go's notation, or a number with the unit d.
+// UnmarshalText reads Go's notation, a number with the unit d, or one without a unit.
 func (s *span) UnmarshalText(b []byte) error {
 	text := string(b)
 	if days, ok := strings.CutSuffix(text, "d"); ok {
@@ -55,8 +64,8 @@ func (s *span) UnmarshalText(b []byte) error {
 		*s = span(n * 24 * float64(time.Hour))
 		return nil
 	}
-	if text == "0" {
-		*s = 0
+	if n, err := strconv.ParseFloat(text, 64); err == nil {
+		*s = span(n * float64(time.Second))
 		return nil
 	}
 	d, err := time.ParseDuration(text)

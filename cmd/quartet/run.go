@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/quartetjobs/quartet/internal/auth"
@@ -15,18 +18,19 @@ import (
 
 type devCmd struct {
 	common
-	Data        string      `default:"./.quartet" env:"QUARTET_DATA" help:"Directory for the data, or :memory: to keep nothing."`
+	Data        string      `default:"./.quartet" aliases:"sqlite-dir" env:"QUARTET_DATA,INNGEST_SQLITE_DIR" help:"Directory for the data, or :memory: to keep nothing."`
 	LogFormat   string      `default:"text" env:"QUARTET_LOG_FORMAT" help:"text or json."`
-	NoDiscovery bool        `env:"QUARTET_NO_DISCOVERY" help:"Do not look for apps on this machine."`
-	SigningKey  auth.Secret `env:"QUARTET_SIGNING_KEY" help:"Sign calls with this key, for apps that verify signatures in development."`
+	NoDiscovery bool        `env:"QUARTET_NO_DISCOVERY,INNGEST_NO_DISCOVERY" help:"Do not look for apps on this machine."`
+	NoPoll      bool        `hidden:"" env:"INNGEST_NO_POLL" help:"The same as --poll=0."`
+	SigningKey  auth.Secret `env:"QUARTET_SIGNING_KEY,INNGEST_SIGNING_KEY" help:"Sign calls with this key, for apps that verify signatures in development."`
 }
 
 type serveCmd struct {
 	common
-	Data         string        `default:"./data" env:"QUARTET_DATA" help:"Directory for the data."`
+	Data         string        `default:"./data" aliases:"sqlite-dir" env:"QUARTET_DATA,INNGEST_SQLITE_DIR" help:"Directory for the data."`
 	LogFormat    string        `default:"json" env:"QUARTET_LOG_FORMAT" help:"text or json."`
-	SigningKey   []auth.Secret `env:"QUARTET_SIGNING_KEY" help:"Key that signs calls and opens the API: an even number of hexadecimal digits. A second one is accepted too, for rotation. Required."`
-	EventKey     []auth.Secret `env:"QUARTET_EVENT_KEY" help:"Key that may send events. May be repeated. Required."`
+	SigningKey   []auth.Secret `env:"QUARTET_SIGNING_KEY,INNGEST_SIGNING_KEY" help:"Key that signs calls and opens the API: an even number of hexadecimal digits. A second one is accepted too, for rotation. Required."`
+	EventKey     []auth.Secret `env:"QUARTET_EVENT_KEY,INNGEST_EVENT_KEY" help:"Key that may send events. May be repeated. Required."`
 	DashboardKey auth.Secret   `env:"QUARTET_DASHBOARD_KEY" help:"Key that opens the dashboard and /metrics. Required."`
 }
 
@@ -40,6 +44,9 @@ func (c *devCmd) run(ctx context.Context, out, errOut io.Writer) error {
 		return err
 	}
 	cfg.Data, cfg.Discover = c.Data, !c.NoDiscovery
+	if c.NoPoll {
+		cfg.PollInterval = 0
+	}
 	cfg.Keys = auth.Keys{Dev: true, Environments: []auth.Environment{env}}
 	return serve(ctx, cfg, func(addr string) {
 		fmt.Fprintf(out, "\n  Quartet %s is running.\n\n  Dashboard   http://%s\n  Data        %s\n\n  Point your SDKs at it:\n\n", version(), addr, c.Data)
@@ -47,6 +54,9 @@ func (c *devCmd) run(ctx context.Context, out, errOut io.Writer) error {
 			fmt.Fprintf(out, "    %s=%s\n", kv[0], kv[1])
 		}
 		fmt.Fprintln(out)
+		if host, err := netip.ParseAddrPort(addr); err == nil && !host.Addr().IsLoopback() {
+			cfg.Log.Warn("a development server asks for no keys, and this one can be reached from other machines", "addr", addr)
+		}
 	})
 }
 
@@ -65,17 +75,46 @@ func (c *serveCmd) run(ctx context.Context, errOut io.Writer) error {
 
 // config turns the flags that dev and serve share into the server's.
 func (c *common) config(errOut io.Writer, format string) (server.Config, error) {
-	log, err := telemetry.Logger(errOut, c.LogLevel, format)
+	level := c.LogLevel
+	if c.Verbose {
+		level = "debug"
+	}
+	if c.JSON {
+		format = "json"
+	}
+	log, err := telemetry.Logger(errOut, level, format)
 	if err != nil {
 		return server.Config{}, err
 	}
 	if c.Store != "" {
 		return server.Config{}, errors.New("--store: PostgreSQL is not supported by this version; use --data")
 	}
+	listen, err := c.listen()
+	if err != nil {
+		return server.Config{}, err
+	}
 	return server.Config{
-		Listen: c.Listen, Retention: time.Duration(c.Retention), URLs: c.App, PollInterval: c.Poll, Retry: c.Retry,
+		Listen: listen, Retention: time.Duration(c.Retention), URLs: c.App, PollInterval: time.Duration(c.Poll), Retry: time.Duration(c.Retry),
 		DenyPrivate: c.Private == "deny", MaxCalls: c.MaxCalls, PerTarget: c.PerTarget, DrainTimeout: c.Drain, Version: version(), Log: log,
 	}, nil
+}
+
+// listen is --listen with the parts that --host and --port give.
+func (c *common) listen() (string, error) {
+	if c.Host == "" && c.Port == 0 {
+		return c.Listen, nil
+	}
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return "", fmt.Errorf("--listen %s: %w", c.Listen, err)
+	}
+	if c.Host != "" {
+		host = c.Host
+	}
+	if c.Port != 0 {
+		port = strconv.Itoa(c.Port)
+	}
+	return net.JoinHostPort(host, port), nil
 }
 
 // serve runs a server and says when it is ready.

@@ -101,6 +101,30 @@ func TestEnv(t *testing.T) {
 	}
 }
 
+// TestDocumentedCommands: what Inngest's documentation tells to start, with dev and start, is understood.
+func TestDocumentedCommands(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("INNGEST_EVENT_KEY", "from-a-variable")
+	f := func(args ...string) {
+		t.Helper()
+		// All of it is right, up to the port, which is in use.
+		code, _, errOut := quartet(t, append(args, "--host=127.0.0.1", "--port="+port, "--redis=off")...)
+		if code != exitFailed || !strings.Contains(errOut, "127.0.0.1:"+port+" is in use") {
+			t.Errorf("quartet %v: exit %d, %s", args, code, errOut)
+		}
+	}
+	f("dev", "-u", "http://localhost:3000/api/inngest", "--no-discovery", "--no-poll", "--persist", "--retry-interval=1", "--poll-interval", "10", "-l", "warn", "--json", "--verbose")
+	f("start", "--signing-key=00ff", "--dashboard-key=x", "--sdk-url=http://a/api/inngest", "--sdk-url=http://b/api/inngest", "--sqlite-dir="+t.TempDir(), "--poll-interval=60")
+}
+
 // TestPrecedence: flags win over variables, variables over the file.
 func TestPrecedence(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "quartet.yaml")
