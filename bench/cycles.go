@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -111,16 +112,20 @@ func cycle(name string, open func(dir string) (store.Store, error)) error {
 		start()
 	}
 	time.Sleep(500 * time.Millisecond) // warm up
+	var m0, m1 runtime.MemStats
+	runtime.ReadMemStats(&m0)
 	n0, cpu0, t0 := done.Load(), cpuTime(), time.Now()
 	time.Sleep(time.Duration(*seconds) * time.Second)
 	n, cpu, wall := done.Load()-n0, cpuTime()-cpu0, time.Since(t0)
+	runtime.ReadMemStats(&m1)
 	stats := h.Stats()
 	cancel()
 	if err := <-finished; err != nil {
 		return err
 	}
 	row(name, "%.0f cycles/s, %.1f µs of CPU each", float64(n)/wall.Seconds(), float64(cpu.Microseconds())/float64(max(1, n)))
-	row("", "%.0f records per commit", float64(stats.Records)/float64(max(1, stats.Batches)))
+	row("", "%.0f allocations of %.0f bytes each, %.0f records per commit", float64(m1.Mallocs-m0.Mallocs)/float64(max(1, n)),
+		float64(m1.TotalAlloc-m0.TotalAlloc)/float64(max(1, n)), float64(stats.Records)/float64(max(1, stats.Batches)))
 	if n == 0 {
 		return fmt.Errorf("no cycle was completed")
 	}

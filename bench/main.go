@@ -6,6 +6,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -19,6 +20,7 @@ var (
 	scale   = flag.Int("n", 0, "size of the chosen benchmark; 0: its own default")
 	seconds = flag.Int("seconds", 5, "how long to measure rates")
 	profile = flag.String("cpuprofile", "", "file for a CPU profile of this process: of the engine, for cycles")
+	allocs  = flag.String("memprofile", "", "file for a profile of this process's allocations")
 	binary  = flag.String("bin", "", "the quartet binary; default: built from this tree")
 )
 
@@ -55,6 +57,10 @@ func main() {
 		}
 		defer pprof.StopCPUProfile()
 	}
+	if *allocs != "" {
+		runtime.MemProfileRate = 16 << 10
+		defer writeAllocs(*allocs)
+	}
 	fmt.Printf("%s, %d CPUs, %s\n", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version())
 	for _, b := range all {
 		if flag.NArg() > 0 && !slices.Contains(flag.Args(), b.name) {
@@ -65,6 +71,16 @@ func main() {
 			fmt.Fprintf(os.Stderr, "bench %s: %v\n", b.name, err)
 			os.Exit(1)
 		}
+	}
+}
+
+func writeAllocs(path string) {
+	f, err := os.Create(path)
+	if err == nil {
+		err = errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
 }
 

@@ -166,9 +166,9 @@ func (m *Machine) touch(r *run) {
 }
 
 // row is the run's history row as of now.
-func (m *Machine) row(r *run) *RunRow {
+func (m *Machine) row(r *run) RunRow {
 	d := r.fn.def
-	row := &RunRow{
+	row := RunRow{
 		ID: r.id, Env: d.Env, Fn: d.ID, Slug: d.Slug, App: d.App, Status: Queued,
 		Events: r.spec.events, Trigger: r.spec.trigger, Cron: r.spec.cron, Batch: r.spec.batch, Original: r.spec.original,
 		QueuedAt: r.queuedAt, StartAt: r.spec.at, Started: r.started, Version: d.Version, Steps: len(r.steps),

@@ -292,7 +292,8 @@ func (m *Machine) fly(ln *lane, j *job) {
 		if t := r.fn.def.Flow.FinishTimeout; t > 0 {
 			m.timers.start(&r.deadline, m.now+t, timerFinish, r)
 		}
-		m.put(m.row(r).record())
+		row := m.row(r)
+		m.put(row.record())
 		m.touch(r)
 	}
 	j.gen++

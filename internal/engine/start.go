@@ -217,7 +217,8 @@ func (m *Machine) newRun(f *function, s spec, presets []StepRow) *run {
 	for _, id := range s.events[min(1, len(s.events)):] {
 		m.put(store.Record{Table: store.Links, Key: append(id[:len(id):len(id)], r.id[:]...), Value: []byte{}})
 	}
-	m.put(m.row(r).record())
+	row := m.row(r)
+	m.put(row.record())
 	m.addJob(r, first, max(m.now, s.at))
 	return r
 }

@@ -63,7 +63,13 @@ func (c *Core) Size() int {
 // Seal closes the open batch and begins a new one.
 func (c *Core) Seal() *Batch {
 	b := c.open
-	c.open = &Batch{}
+	// The next batch is probably as large as this one: growing into it would copy everything several times.
+	c.open = &Batch{
+		out: engine.Out{
+			Records: make([]store.Record, 0, len(b.out.Records)), Effects: make([]engine.Effect, 0, len(b.out.Effects)),
+		},
+		replies: make([]reply, 0, len(b.replies)),
+	}
 	return b
 }
 
