@@ -1,7 +1,7 @@
 // Events: sending, the live list, payloads and the runs they started.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { settled, setup, until } from "./lib/browser.mjs";
+import { later, settled, setup, until } from "./lib/browser.mjs";
 
 const greet = (create) => [create({ id: "greet" }, { event: "demo/hello" }, async ({ event, step }) => step.run("say", () => `hello ${event.data.who}`))];
 
@@ -52,13 +52,13 @@ test("the lists follow what happens, and stop when they are paused", async (t) =
 });
 
 test("the stream is taken up again when the server comes back", async (t) => {
-  const { page, server } = await setup(t, greet, { path: "/events", expectErrors: [/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE|ERR_EMPTY|ERR_CONNECTION_RESET/] });
+  const { page, server } = await setup(t, greet, { path: "/events", expectErrors: [/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE|ERR_EMPTY|ERR_CONNECTION_RESET/, /503/] });
   await page.getByRole("button", { name: /^Live/ }).waitFor();
   await server.stop();
   await page.getByRole("button", { name: /^Reconnecting/ }).waitFor();
   const { startServer } = await import("../e2e/lib/server.mjs");
   const again = await startServer({ port: server.port, dir: server.dir });
-  t.after(() => again.close());
+  later(t, () => again.close());
   await page.getByRole("button", { name: /^Live/ }).waitFor();
   await again.post("/events", { name: "demo/after", data: {} });
   await page.getByRole("row", { name: /demo\/after/ }).waitFor();

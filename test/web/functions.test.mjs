@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startApp } from "./lib/app.mjs";
-import { runOf, setup, until } from "./lib/browser.mjs";
+import { later, runOf, setup, until } from "./lib/browser.mjs";
 
 const define = (create) => [
   create({ id: "mail", name: "Send mail", retries: 1, concurrency: [{ limit: 3, key: "event.data.to" }], throttle: { limit: 10, period: "1m" }, cancelOn: [{ event: "mail/stop" }] }, { event: "mail/send", if: "event.data.to != ''" },
@@ -45,7 +45,7 @@ test("a function can be paused, resumed and invoked", async (t) => {
 test("an app can be added by its URL, asked again and removed", async (t) => {
   const { page, server } = await setup(t, undefined, { path: "/apps", expectErrors: [/422/] });
   const app = await startApp(server, define, { register: false });
-  t.after(() => app.close());
+  later(t, () => app.close());
   await page.getByText("No app is connected yet.").waitFor();
   await page.getByText(`INNGEST_DEV=${server.url}`).waitFor();
   await page.getByRole("button", { name: "Add app…" }).first().click();

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { test } from "node:test";
 import { startApp } from "./lib/app.mjs";
-import { fitsWidth, openPage, runOf, settled } from "./lib/browser.mjs";
+import { fitsWidth, later, openPage, runOf, settled } from "./lib/browser.mjs";
 import { startServer } from "../e2e/lib/server.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -40,7 +40,7 @@ async function look(page) {
 
 async function world(t) {
   const server = await startServer({ args: ["--retry=1h"] });
-  t.after(() => server.close());
+  later(t, () => server.close());
   const app = await startApp(server, (create, { NonRetriableError }) => [
     create({ id: "a-function-with-quite-a-long-name-that-does-not-fit-anywhere", concurrency: [{ limit: 2, key: "event.data.some.deeply.nested.customer.identifier" }] }, { event: "shop/order.created.with.a.long.name" }, async ({ step }) => {
       const a = await step.run("a step whose name is a whole sentence and more", () => ({ text: "x".repeat(900), list: [1, { b: null }] }));
@@ -56,7 +56,7 @@ async function world(t) {
     create({ id: "done" }, { event: "test/done" }, async ({ step }) => ({ a: await step.run("one", () => 1), id: "x" })),
     create({ id: "sleeping" }, { event: "test/sleeping" }, async ({ step }) => { await step.run("before", () => 1); await step.sleep("nap", "9d"); }),
   ]);
-  t.after(() => app.close());
+  later(t, () => app.close());
   await app.send(["shop/order.created.with.a.long.name", "test/retrying", "test/failing", "test/done", "test/sleeping", "nobody/listens"].map((name) => ({ name, data: { customer: { identifier: "y".repeat(120) }, n: 1 } })));
   const waits = (d) => d.waiting.state === "waiting";
   const long = await runOf(server, "app-a-function-with-quite-a-long-name-that-does-not-fit-anywhere", waits);
@@ -121,7 +121,7 @@ test("the colours can be chosen, and the choice lasts", async (t) => {
 
 test("the first load is small and compressed, and its files may be cached for ever", async (t) => {
   const server = await startServer();
-  t.after(() => server.close());
+  later(t, () => server.close());
   const html = await (await fetch(server.url)).text();
   assert.doesNotMatch(html, /<script(?![^>]*\bsrc=)/, "no inline script");
   let total = html.length;

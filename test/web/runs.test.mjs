@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gate } from "./lib/app.mjs";
-import { runOf, setup, until } from "./lib/browser.mjs";
+import { later, runOf, setup, until } from "./lib/browser.mjs";
 
 const step = (page, name) => page.locator(".step", { has: page.locator(".step-title", { hasText: new RegExp(`^${name}$`) }) });
 
@@ -46,14 +46,14 @@ test("a retrying step tells its error, its stack, the answer and the time of the
   await page.goto(`${server.url}/runs/${run.id}`);
   const waiting = page.getByRole("region", { name: "What this run waits for" });
   await waiting.getByText("failed; attempt 2 follows").waitFor();
-  await waiting.getByText("the bank said no").waitFor();
+  await waiting.getByText("the bank said no", { exact: true }).waitFor();
   assert.match(await waiting.getByRole("timer").first().innerText(), /^59 min \d+ s$|^1 h$/);
 
   const row = step(page, "call the bank");
   await row.getByText("retrying", { exact: true }).waitFor();
   assert.ok(await row.locator(".seg.failed").isVisible());
   await row.getByRole("button", { name: /call the bank/ }).click();
-  await row.getByText("TypeError").waitFor();
+  await row.getByText("TypeError", { exact: true }).waitFor();
   await row.getByText("Stack", { exact: true }).click();
   await row.getByText(/at .*runs\.test\.mjs/).first().waitFor();
   await row.getByText(/The app answered HTTP 206/).click();
@@ -73,7 +73,7 @@ test("attempts and the end of a failing run arrive while one looks", async (t) =
   const { run } = await runOf(server, "app-fails");
   await page.goto(`${server.url}/runs/${run.id}`);
   const why = page.getByRole("region", { name: "Why this run failed" });
-  await why.getByText("failure 2").waitFor();
+  await why.getByText("failure 2", { exact: true }).waitFor();
   await why.getByText(/The app answered HTTP \d+/).waitFor();
   await page.getByRole("button", { name: /^try/ }).click();
   await page.getByText("Attempt 1", { exact: true }).waitFor();
@@ -122,7 +122,7 @@ test("a wait says for which event, and one that is blocked says why", async (t) 
     create({ id: "waiter" }, { event: "test/wait" }, async ({ step }) => step.waitForEvent("answer", { event: "test/answer", timeout: "2d", match: "data.id" })),
     create({ id: "single", concurrency: 1 }, { event: "test/single" }, async ({ step }) => step.run("hold", () => hold.opened)),
   ]);
-  t.after(() => hold.open());
+  later(t, () => hold.open());
   await app.send({ name: "test/wait", data: { id: 7 } });
   const waiter = await runOf(server, "app-waiter", (d) => d.waiting.state === "waiting");
   await page.goto(`${server.url}/runs/${waiter.run.id}`);

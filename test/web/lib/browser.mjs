@@ -23,6 +23,32 @@ async function theBrowser() {
 }
 after(async () => (await browser)?.close());
 
+const undo = new WeakMap();
+
+/**
+ * Does something when the test ends: the last thing first, and all of it whatever fails. The runner's own hooks go the
+ * other way round, which would take the server from under an open page, and stop at the first that fails, which would
+ * leave a server running.
+ */
+export function later(t, fn) {
+  if (!undo.has(t)) {
+    const stack = [];
+    undo.set(t, stack);
+    t.after(async () => {
+      const errors = [];
+      while (stack.length) {
+        try {
+          await stack.pop()();
+        } catch (err) {
+          errors.push(err);
+        }
+      }
+      if (errors.length) throw errors.length === 1 ? errors[0] : new AggregateError(errors, errors.map((e) => e.message).join("\n"));
+    });
+  }
+  undo.get(t).push(fn);
+}
+
 /** A page of the dashboard. It fails the test if it asks another origin for anything, logs an error or throws. */
 export async function openPage(t, server, { width = 1280, height = 860, scheme = "light", path = "/", expectErrors = [] } = {}) {
   const context = await (await theBrowser()).newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: "reduce" });
@@ -34,7 +60,7 @@ export async function openPage(t, server, { width = 1280, height = 860, scheme =
   });
   page.on("pageerror", (e) => wrong.push(`exception: ${e.stack}`));
   page.on("console", (m) => m.type() === "error" && !expectErrors.some((re) => re.test(m.text())) && wrong.push(`console: ${m.text()}`));
-  t.after(async () => {
+  later(t, async () => {
     await context.close();
     assert.deepEqual(wrong, []);
   });
@@ -45,9 +71,9 @@ export async function openPage(t, server, { width = 1280, height = 860, scheme =
 /** A server, an app on it and a page; all closed when the test ends. */
 export async function setup(t, define, { server: so = {}, app: ao = {}, ...po } = {}) {
   const server = await startServer(so);
-  t.after(() => server.close());
+  later(t, () => server.close());
   const app = define ? await startApp(server, define, ao) : undefined;
-  if (app) t.after(() => app.close());
+  if (app) later(t, () => app.close());
   const page = await openPage(t, server, po);
   return { server, app, page };
 }
