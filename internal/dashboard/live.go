@@ -24,13 +24,27 @@ const maxLiveRuns = 200
 // nothing but its own delay.
 type live struct {
 	mu    sync.Mutex
-	subs  map[chan []byte]struct{}
+	subs  map[chan []byte]*view
 	kinds map[string]bool
 	runs  map[engine.ID]struct{}
 }
 
+// view is what live knows about one page.
+type view struct {
+	missed bool // a message did not fit, so the page must be told that anything may have changed
+}
+
+// anything is the message after one that was lost.
+var anything = func() []byte {
+	b, err := json.Marshal(change{Kinds: []string{"apps", "events", "functions", "runs"}, Runs: []string{}, More: true})
+	if err != nil {
+		panic("BUG: dashboard: " + err.Error())
+	}
+	return b
+}()
+
 func newLive() *live {
-	return &live{subs: map[chan []byte]struct{}{}, kinds: map[string]bool{}, runs: map[engine.ID]struct{}{}}
+	return &live{subs: map[chan []byte]*view{}, kinds: map[string]bool{}, runs: map[engine.ID]struct{}{}}
 }
 
 // change is one message to a page.
@@ -86,6 +100,11 @@ func (l *live) run(ctx context.Context) error {
 func (l *live) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for s, v := range l.subs {
+		if v.missed {
+			v.missed = !offer(s, anything)
+		}
+	}
 	if len(l.kinds) == 0 {
 		return
 	}
@@ -105,11 +124,20 @@ func (l *live) flush() {
 	if err != nil {
 		return
 	}
-	for s := range l.subs {
-		select {
-		case s <- msg:
-		default: // a page that does not read: it gets the next one
+	for s, v := range l.subs {
+		if !v.missed {
+			v.missed = !offer(s, msg)
 		}
+	}
+}
+
+// offer does not wait for a page that does not read.
+func offer(c chan []byte, msg []byte) bool {
+	select {
+	case c <- msg:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -117,7 +145,7 @@ func (l *live) flush() {
 func (l *live) subscribe() chan []byte {
 	c := make(chan []byte, 4)
 	l.mu.Lock()
-	l.subs[c] = struct{}{}
+	l.subs[c] = &view{}
 	l.mu.Unlock()
 	return c
 }
@@ -151,7 +179,8 @@ func (d *Dashboard) serveLive(w http.ResponseWriter, r *http.Request, _ string) 
 			}
 			_, err = fmt.Fprintf(w, "event: change\ndata: %s\n\n", msg)
 		case <-beat.C:
-			_, err = fmt.Fprint(w, ": beat\n\n")
+			// An event and not a comment, which scripts cannot see: a page takes silence for a lost connection.
+			_, err = fmt.Fprint(w, "event: beat\ndata:\n\n")
 		case <-r.Context().Done():
 			return nil
 		}
