@@ -39,27 +39,27 @@ func (d *Dashboard) listFunctions(w http.ResponseWriter, r *http.Request, env st
 	if err != nil {
 		return err
 	}
-	q := store.Query{Table: store.Functions, Prefix: engine.EnvPrefix(env), Limit: limit}
+	q := store.Query{Table: store.Functions, Prefix: engine.EnvPrefix(env)}
 	if after := r.URL.Query().Get("after"); after != "" {
 		q.From = append(engine.FunctionKey(env, after), 0)
 	}
-	rows, err := d.cfg.Host.Scan(r.Context(), q)
+	archived := r.URL.Query().Get("archived") == "1"
+	out := []functionView{}
+	last, more, err := d.fill(r.Context(), q, limit, func(row store.Row) (string, bool, error) {
+		var f engine.Function
+		if err := json.Unmarshal(row.Value, &f); err != nil {
+			return "", false, err
+		}
+		shown := archived || !f.Archived
+		if shown {
+			out = append(out, viewFunction(&f))
+		}
+		return f.Slug, shown, nil
+	})
 	if err != nil {
 		return err
 	}
-	out := []functionView{}
-	last := ""
-	for _, row := range rows {
-		var f engine.Function
-		if err := json.Unmarshal(row.Value, &f); err != nil {
-			return err
-		}
-		last = f.Slug
-		if !f.Archived || r.URL.Query().Get("archived") == "1" {
-			out = append(out, viewFunction(&f))
-		}
-	}
-	writePage(w, "functions", out, len(rows) == limit, last)
+	writePage(w, "functions", out, more, last)
 	return nil
 }
 

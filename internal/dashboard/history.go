@@ -224,7 +224,7 @@ func (d *Dashboard) eventRuns(ctx context.Context, id engine.ID) ([]runView, err
 	return out, nil
 }
 
-// getEvent is GET /events/{id}.
+// getEvent is GET /events/{id}?payload=0.
 func (d *Dashboard) getEvent(w http.ResponseWriter, r *http.Request, env string) error {
 	id, err := pathID(r)
 	if err != nil {
@@ -237,7 +237,7 @@ func (d *Dashboard) getEvent(w http.ResponseWriter, r *http.Request, env string)
 	if e == nil {
 		return notFound("event", id.String())
 	}
-	v := viewEvent(e, true)
+	v := viewEvent(e, payload(r))
 	if v.Runs, err = d.eventRuns(r.Context(), id); err != nil {
 		return err
 	}
@@ -252,7 +252,7 @@ func (d *Dashboard) listRuns(w http.ResponseWriter, r *http.Request, env string)
 		return err
 	}
 	p := r.URL.Query()
-	q := store.Query{Table: store.Runs, Desc: true, Limit: limit}
+	q := store.Query{Table: store.Runs, Desc: true}
 	if s := p.Get("function"); s != "" {
 		f, err := d.loadFunction(r.Context(), env, s)
 		if err != nil {
@@ -280,27 +280,71 @@ func (d *Dashboard) listRuns(w http.ResponseWriter, r *http.Request, env string)
 	if before != (engine.ID{}) {
 		q.To = engine.RunKey(before)
 	}
-	rows, err := d.cfg.Host.Scan(r.Context(), q)
+	out := make([]runView, 0, limit)
+	last, more, err := d.fill(r.Context(), q, limit, func(row store.Row) (string, bool, error) {
+		run, err := engine.ParseRunRow(row.Value)
+		if err != nil {
+			return "", false, err
+		}
+		shown := run.Env == env
+		if shown {
+			out = append(out, viewRun(run, false))
+		}
+		return run.ID.String(), shown, nil
+	})
 	if err != nil {
 		return err
 	}
-	out := make([]runView, 0, len(rows))
-	last := ""
-	for _, row := range rows {
-		run, err := engine.ParseRunRow(row.Value)
-		if err != nil {
-			return err
-		}
-		last = run.ID.String()
-		if run.Env == env {
-			out = append(out, viewRun(run, false))
-		}
-	}
-	writePage(w, "runs", out, len(rows) == limit, last)
+	writePage(w, "runs", out, more, last)
 	return nil
 }
 
-// getRun is GET /runs/{id}: everything the run page shows.
+// maxFill bounds the scans that one page may take: a list of which almost nothing is shown must not become a walk over
+// the whole table, so its pages may be short.
+const maxFill = 20
+
+// fill scans until limit rows are shown, since a row that a query cannot leave out would otherwise make a page short, or
+// empty with more behind it. add takes a row and returns its name in a cursor and whether it is shown; last is the name of
+// the last row read, more whether there may be others behind it.
+func (d *Dashboard) fill(ctx context.Context, q store.Query, limit int, add func(store.Row) (string, bool, error)) (last string, more bool, err error) {
+	q.Limit = limit
+	shown := 0
+	for range maxFill {
+		rows, err := d.cfg.Host.Scan(ctx, q)
+		if err != nil {
+			return "", false, err
+		}
+		for i, row := range rows {
+			name, ok, err := add(row)
+			if err != nil {
+				return "", false, err
+			}
+			last = name
+			if ok {
+				shown++
+			}
+			if shown == limit {
+				return last, len(rows) == q.Limit || i < len(rows)-1, nil
+			}
+		}
+		if len(rows) < q.Limit {
+			return last, false, nil
+		}
+		q.Limit = maxPage
+		if end := rows[len(rows)-1].Key; q.Desc {
+			q.To = end
+		} else {
+			q.From = append(slices.Clone(end), 0)
+		}
+	}
+	return last, true, nil
+}
+
+// payload is whether a request wants the payloads of events. They can be megabytes and never change, so a view that
+// follows what happens leaves them out with ?payload=0 and fetches them once.
+func payload(r *http.Request) bool { return r.URL.Query().Get("payload") != "0" }
+
+// getRun is GET /runs/{id}?payload=0: everything the run page shows.
 func (d *Dashboard) getRun(w http.ResponseWriter, r *http.Request, env string) error {
 	run, err := d.loadRun(r, env)
 	if err != nil {
@@ -314,7 +358,7 @@ func (d *Dashboard) getRun(w http.ResponseWriter, r *http.Request, env string) e
 			return err
 		}
 		if e != nil {
-			events = append(events, viewEvent(e, true))
+			events = append(events, viewEvent(e, payload(r)))
 		}
 	}
 	stepRows, err := history.Steps(ctx, d.cfg.Host, run.ID)
