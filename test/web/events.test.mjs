@@ -126,6 +126,7 @@ test("filters and pages live in the address", async (t) => {
   assert.equal(await page.getByText("demo/even").count(), 0);
 
   await page.goto(`${server.url}/runs`);
+  await settled(page);
   await page.getByRole("navigation", { name: "Status" }).getByRole("link", { name: "failed" }).click();
   await page.getByText("No run fits these filters.").waitFor();
   assert.match(page.url(), /status=failed/);

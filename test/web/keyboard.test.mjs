@@ -61,6 +61,31 @@ test("send an event, open its run, open a step, rerun from it and cancel, all by
   await runOf(server, "app-keys", (d) => d.run.status === "cancelled");
 });
 
+test("pause, resume and invoke a function by keyboard", async (t) => {
+  const { page, server } = await setup(t, (create) => [create({ id: "keys", name: "Keys" }, { event: "demo/keys" }, async ({ event }) => event.data.n)], { path: "/functions", width: 400 });
+  await page.getByRole("row", { name: /Keys/ }).waitFor();
+  await page.keyboard.press("j");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { level: 1, name: "Keys" }).waitFor();
+  await page.getByRole("button", { name: "Pause function" }).waitFor();
+  await tabTo(page, /^Pause function/);
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "Resume function" }).waitFor();
+  assert.match(await focused(page), /^Resume function/, "the focus stays on what was pressed");
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "Pause function" }).waitFor();
+  await page.keyboard.press("Shift+Tab");
+  assert.match(await focused(page), /^Invoke…/);
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog", { name: "Invoke Keys" }).waitFor();
+  await page.keyboard.press("ControlOrMeta+a");
+  await page.keyboard.type('{"n": 12}');
+  await page.keyboard.press("Control+Enter");
+  await page.getByRole("heading", { level: 1, name: "inngest/function.invoked" }).waitFor();
+  const { run } = await runOf(server, "app-keys", (d) => d.run.status === "completed");
+  assert.equal(run.output, 12);
+});
+
 test("G and a letter goes to a page, / to the filter, P pauses, N turns the page, ? helps", async (t) => {
   const { page, server } = await setup(t, undefined);
   await server.post("/events", Array.from({ length: 60 }, (_, i) => ({ name: `demo/n${i}`, data: {} })));

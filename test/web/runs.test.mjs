@@ -195,3 +195,23 @@ test("a run can be run again from a step, with other input", async (t) => {
   await page.getByRole("group", { name: "output of the run" }).getByText("100", { exact: true }).waitFor();
   assert.deepEqual(ran, ["first", "add", "last", "add", "last"]);
 });
+
+test("runs are paged by the server, and a page stays where it is while new ones come", async (t) => {
+  const { page, server, app } = await setup(t, (create) => [create({ id: "quick" }, { event: "test/quick" }, async ({ event }) => event.data.i)]);
+  await app.send(Array.from({ length: 70 }, (_, i) => ({ name: "test/quick", data: { i } })));
+  await until("seventy ended runs", async () => (await server.runs("&status=completed")).length === 70);
+  await page.goto(`${server.url}/runs?status=completed`);
+  const rows = page.locator(".list tbody tr");
+  await until("a full page", async () => (await rows.count()) === 50);
+  await page.getByRole("link", { name: "Next page" }).click();
+  await until("the rest", async () => (await rows.count()) === 20);
+  const shown = () => rows.locator("a.row").evaluateAll((all) => all.map((a) => a.href));
+  const before = await shown();
+  const again = page.waitForResponse((r) => r.url().includes("before="));
+  await app.send({ name: "test/quick", data: { i: 70 } });
+  await again;
+  await until("one more", async () => (await server.runs("&status=completed")).length === 71);
+  assert.deepEqual(await shown(), before);
+  await page.getByRole("link", { name: "First page" }).click();
+  await until("the first page", async () => (await rows.count()) === 50);
+});

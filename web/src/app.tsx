@@ -2,9 +2,10 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { environment, href, logout, message, session } from "./lib/api";
-import { aboutRuns, paused, useLive } from "./lib/live";
+import { aboutRuns, connection, heardAt, paused, useLive } from "./lib/live";
 import { match, navigate, path } from "./lib/router";
 import { nextTheme, theme } from "./lib/theme";
+import { clockTime } from "./lib/time";
 import type { Overview } from "./lib/types";
 import { menu, routes } from "./pages";
 import { LoginPage } from "./pages/login";
@@ -33,12 +34,28 @@ function Frame() {
       <a class="skip" href="#main">Skip to the content</a>
       <Side />
       <main id="main">
+        <Outage />
         {/* A page belongs to a path and an environment: another one starts afresh. */}
         {Page ? <Page key={`${environment.value} ${path.value}`} {...found.params} /> : <NotFound />}
       </main>
       {sending.value && <SendDialog />}
       {helping.value && <Help />}
       <Toasts />
+    </div>
+  );
+}
+
+/** What is shown stays while the server is away, and must not be taken for the present. */
+function Outage() {
+  const lost = connection.value === "lost";
+  return (
+    <div role="status">
+      {lost && (
+        <div class="notice warn">
+          <Icon name="warning" />
+          <span>The server cannot be reached since {clockTime(heardAt.value).slice(0, 8)}. What is shown is from before then; this page tries again by itself.</span>
+        </div>
+      )}
     </div>
   );
 }
@@ -51,7 +68,7 @@ function Side() {
   const themes = { system: "System colours", light: "Light", dark: "Dark" };
   return (
     <header class="side">
-      <a class="brand" href={href("/")} aria-label="Quartet, overview">
+      <a class="brand" href={href("/")} title="Go to the overview">
         <img src="/favicon.svg" alt="" width="22" height="22" />
         <span>Quartet</span>
         {s?.dev && <span class="badge quiet">dev</span>}
@@ -174,7 +191,7 @@ function useKeyboard(): void {
 }
 
 function moveRow(by: 1 | -1): void {
-  const rows = [...document.querySelectorAll<HTMLElement>(".list tbody a.row, .waterfall .step-row")];
+  const rows = [...document.querySelectorAll<HTMLElement>(".list tbody a.row, .waterfall button.step-row")];
   const at = rows.indexOf(document.activeElement as HTMLElement);
   const next = rows[at < 0 ? (by > 0 ? 0 : rows.length - 1) : Math.min(rows.length - 1, Math.max(0, at + by))];
   next?.focus();

@@ -16,11 +16,19 @@ export async function startApp(server, define, { id = "app", register = true } =
     id, baseUrl: server.url, isDev: !production, eventKey: production ? keys.event : "any", ...(production ? { signingKey: keys.signing } : {}), logger: quiet,
   });
   const functions = define((opts, triggers, handler) => inngest.createFunction({ ...opts, triggers: [triggers].flat() }, handler), { inngest, NonRetriableError });
-  const http = createServer(serve({ client: inngest, functions }));
+  const handler = serve({ client: inngest, functions });
+  let intercept;
+  const http = createServer((req, res) => {
+    if (!intercept?.(req, res)) handler(req, res);
+  });
   await new Promise((ok) => http.listen(0, "127.0.0.1", ok));
   const app = {
     id,
     url: `http://127.0.0.1:${http.address().port}/api/inngest`,
+    /** fn(req, res) sees every request first; it answers those for which it returns true. */
+    intercept(fn) {
+      intercept = fn;
+    },
     send: (events) => inngest.send(events),
     async close() {
       http.closeAllConnections();

@@ -11,6 +11,9 @@ import type { Change } from "./types";
 export type Connection = "connecting" | "open" | "lost";
 export const connection = signal<Connection>("connecting");
 
+/** When the server was last heard of, by this page's clock. */
+export const heardAt = signal(Date.now());
+
 /** While true, views keep what they show. */
 export const paused = signal(false);
 
@@ -22,26 +25,43 @@ let source: EventSource | undefined;
 let retry: ReturnType<typeof setTimeout> | undefined;
 let wait = 500;
 
+// The server says something every 15 seconds. A connection whose other end has vanished breaks only after minutes, and
+// until then a page would call itself live that shows the past.
+const silence = 40_000; // ms
+let heard = 0;
+
+function hear(): void {
+  heard = performance.now();
+}
+
+function lose(): void {
+  close();
+  if (connection.peek() !== "lost") heardAt.value = Date.now() - Math.max(0, performance.now() - heard);
+  connection.value = "lost";
+  retry = setTimeout(() => {
+    loadSession().catch(() => undefined).finally(open);
+  }, wait);
+  wait = Math.min(wait * 2, 5000);
+}
+
 function open(): void {
   clearTimeout(retry);
   if (source || document.hidden || !session.peek()?.authenticated) return;
   const s = new EventSource("/api/dashboard/live");
   source = s;
+  hear();
   s.onopen = () => {
+    hear();
     wait = 500;
     connection.value = "open";
     tellAll();
   };
-  s.addEventListener("change", (e) => tellAll(JSON.parse((e as MessageEvent<string>).data) as Change));
-  s.onerror = () => {
-    // Browsers try again by themselves after a broken connection, but not after an answer like 502.
-    close();
-    connection.value = "lost";
-    retry = setTimeout(() => {
-      loadSession().catch(() => undefined).finally(open);
-    }, wait);
-    wait = Math.min(wait * 2, 5000);
-  };
+  s.addEventListener("change", (e) => {
+    hear();
+    tellAll(JSON.parse((e as MessageEvent<string>).data) as Change);
+  });
+  s.addEventListener("beat", hear);
+  s.onerror = lose; // browsers try again by themselves after a broken connection, but not after an answer like 502
 }
 
 function close(): void {
@@ -53,12 +73,18 @@ function close(): void {
 /** Connects and stays connected while the page is visible. */
 export function startLive(): void {
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) close();
-    else open();
+    if (document.hidden) {
+      close();
+      if (connection.peek() === "open") connection.value = "connecting";
+    } else open();
   });
   addEventListener("pagehide", close);
   session.subscribe((s) => (s?.authenticated ? open() : close()));
-  setInterval(() => document.hidden || tick(), 1000);
+  setInterval(() => {
+    if (document.hidden) return;
+    tick();
+    if (source && performance.now() - heard > silence) lose();
+  }, 1000);
 }
 
 /** Everything that is shown is fetched again. */
@@ -84,6 +110,9 @@ function remember(key: string, value: unknown): void {
   if (cache.size > cacheSize) cache.delete(cache.keys().next().value as string);
 }
 
+/** For what cannot change once it is there: it is fetched once, also when the stream was lost in between. */
+export const never = (_: Change) => false;
+
 /**
  * useLive fetches a path of the API and again whenever the stream says that it may have changed. about says which
  * changes count; path undefined fetches nothing.
@@ -103,6 +132,7 @@ export function useLive<T>(path: string | undefined, about: (c: Change) => boole
     let dirty = false;
     let last = 0;
     let gap = pace;
+    let loaded = false;
     setState({ key, data: cache.get(key) as T | undefined, error: "", stale: false });
 
     const load = async () => {
@@ -113,6 +143,7 @@ export function useLive<T>(path: string | undefined, about: (c: Change) => boole
       try {
         const data = await get<T>(path, abort.signal);
         if (abort.signal.aborted) return;
+        loaded = true;
         remember(key, data);
         setState({ key, data, error: "", stale: false });
       } catch (err) {
@@ -130,7 +161,7 @@ export function useLive<T>(path: string | undefined, about: (c: Change) => boole
       else timer ??= setTimeout(() => void load(), Math.max(0, last + gap - performance.now()));
     };
     const listen: Listener = (c) => {
-      if (c && !relevant.current(c)) return;
+      if (relevant.current === never ? loaded : c && !relevant.current(c)) return;
       if (c && paused.peek()) setState((s) => (s.stale ? s : { ...s, stale: true }));
       else soon();
     };

@@ -1,6 +1,6 @@
 import { useEffect } from "preact/hooks";
 import { href, query } from "../lib/api";
-import { aboutEvents, aboutFunctions, useLive } from "../lib/live";
+import { aboutEvents, aboutFunctions, never, useLive, type Live } from "../lib/live";
 import type { QEvent, QFunction } from "../lib/types";
 import { sourceWords, takesEvent } from "../lib/words";
 import { Icon } from "../ui/icons";
@@ -10,25 +10,29 @@ import { sending } from "../ui/send";
 import { RunList } from "./runs";
 
 export function EventPage({ id }: { id: string }) {
-  const live = useLive<QEvent>(`/events/${encodeURIComponent(id)}`, aboutEvents);
+  const path = `/events/${encodeURIComponent(id)}`;
+  const live = useLive<QEvent>(`${path}?payload=0`, aboutEvents);
+  const payload = useLive<QEvent>(path, never);
   const e = live.data;
+  const p = payload.data;
   useEffect(() => {
     if (e) document.title = `${e.name} · Quartet`;
   }, [e?.name]);
   return (
     <>
       <PageHead title={e ? <span class="mono">{e.name}</span> : "Event"} sub={<Id id={id} what="event id" />} back={<a href={href("/events")}>Events</a>}>
-        {e && <button type="button" onClick={() => (sending.value = { name: e.name, data: e.data ?? {}, ...(e.user !== undefined ? { user: e.user } : {}) })}><Icon name="send" />Send again…</button>}
+        {e && p && <button type="button" onClick={() => (sending.value = { name: e.name, data: p.data ?? {}, ...(p.user !== undefined ? { user: p.user } : {}) })}><Icon name="send" />Send again…</button>}
         <LiveButton stale={live.stale} />
       </PageHead>
       {live.error && <Problem text={live.error} retry={live.refresh} />}
       {live.loading && <Skeleton />}
-      {e && <Details event={e} live={live} />}
+      {e && <Details event={e} live={live} payload={payload} />}
     </>
   );
 }
 
-function Details({ event: e, live }: { event: QEvent; live: ReturnType<typeof useLive<QEvent>> }) {
+function Details({ event: e, live, payload }: { event: QEvent; live: Live<QEvent>; payload: Live<QEvent> }) {
+  const p = payload.data;
   return (
     <>
       <dl class="facts">
@@ -36,7 +40,7 @@ function Details({ event: e, live }: { event: QEvent; live: ReturnType<typeof us
         {e.ts !== e.received && <div><dt>Happened</dt><dd><At at={e.ts} /></dd></div>}
         <div><dt>Source</dt><dd>{sourceWords(e.source)}{e.internal && <> <Badge>internal</Badge></>}</dd></div>
         {e.key && <div><dt>Idempotency key</dt><dd><code>{e.key}</code> <Copy text={e.key} what="idempotency key" /></dd></div>}
-        {e.v && <div><dt>Version</dt><dd>{e.v}</dd></div>}
+        {p?.v && <div><dt>Version</dt><dd>{p.v}</dd></div>}
       </dl>
       <section>
         <h2>Runs it started</h2>
@@ -44,10 +48,10 @@ function Details({ event: e, live }: { event: QEvent; live: ReturnType<typeof us
       </section>
       <section>
         <h2>Data</h2>
-        <JsonView value={e.data ?? {}} label="event data" />
+        {p ? <JsonView value={p.data ?? {}} label="event data" /> : payload.error ? <Problem text={payload.error} retry={payload.refresh} /> : <Skeleton />}
       </section>
-      {e.user !== undefined && <section><h2>User</h2><JsonView value={e.user} label="event user" /></section>}
-      {e.meta !== undefined && <section><h2>Meta</h2><JsonView value={e.meta} label="event meta" /></section>}
+      {p?.user !== undefined && <section><h2>User</h2><JsonView value={p.user} label="event user" /></section>}
+      {p?.meta !== undefined && <section><h2>Meta</h2><JsonView value={p.meta} label="event meta" /></section>}
     </>
   );
 }

@@ -11,7 +11,7 @@ const rows = 8;
 export function OverviewPage() {
   const counts = useLive<Overview>("/overview", aboutRuns);
   const apps = useLive<{ apps: App[] }>(query("/apps", { limit: 200 }), aboutApps);
-  const fns = useLive<{ functions: QFunction[] }>(query("/functions", { limit: 200 }), aboutFunctions);
+  const fns = useLive<{ functions: QFunction[]; next: string }>(query("/functions", { limit: 200 }), aboutFunctions);
   const running = useLive<{ runs: Run[]; next: string }>(query("/runs", { status: "running", limit: rows }), aboutRuns);
   const queued = useLive<{ runs: Run[]; next: string }>(query("/runs", { status: "queued", limit: rows }), aboutRuns);
   const failed = useLive<{ runs: Run[]; next: string }>(query("/runs", { status: "failed", limit: rows }), aboutRuns);
@@ -33,7 +33,7 @@ export function OverviewPage() {
         <Number label="unfinished runs" value={c?.unfinishedRuns} />
         <Number label="calls to apps right now" value={c?.callsInFlight} />
         <Number label="open batches and debounces" value={c?.openBatches} />
-        <Number label="functions" value={fns.data?.functions.length} />
+        <Number label="functions" value={fns.data?.functions.length} more={!!fns.data?.next} />
       </dl>
       {fresh && !failed.data?.runs.length ? <Onboarding /> : (
         <>
@@ -46,8 +46,8 @@ export function OverviewPage() {
   );
 }
 
-function Number({ label, value }: { label: string; value: number | undefined }) {
-  return <div><dt>{label}</dt><dd>{value === undefined ? "–" : value.toLocaleString("en")}</dd></div>;
+function Number({ label, value, more }: { label: string; value: number | undefined; more?: boolean }) {
+  return <div><dt>{label}</dt><dd>{value === undefined ? "–" : value.toLocaleString("en")}{more && "+"}</dd></div>;
 }
 
 function Part({ title, status, live, none }: { title: string; status: string; live: ReturnType<typeof useLive<{ runs: Run[]; next: string }>>; none: string }) {

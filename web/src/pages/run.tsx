@@ -1,7 +1,8 @@
 import { useEffect, useState } from "preact/hooks";
 import { href, message, post } from "../lib/api";
-import { aboutRun, useLive } from "../lib/live";
-import { navigate } from "../lib/router";
+import { errorParts } from "../lib/json";
+import { aboutRun, never, useLive } from "../lib/live";
+import { navigate, withQuery } from "../lib/router";
 import { duration, now, sawServerTime } from "../lib/time";
 import { ended, type Attempt, type QEvent, type RunDetail, type Step, type Waiting } from "../lib/types";
 import { runDuration, waitingWords } from "../lib/words";
@@ -15,7 +16,7 @@ import { Waterfall } from "../ui/waterfall";
 import { Cause } from "./runs";
 
 export function RunPage({ id }: { id: string }) {
-  const live = useLive<RunDetail>(`/runs/${encodeURIComponent(id)}`, aboutRun(id));
+  const live = useLive<RunDetail>(`/runs/${encodeURIComponent(id)}?payload=0`, aboutRun(id));
   const [cancelling, setCancelling] = useState(false);
   const d = live.data;
   const run = d?.run;
@@ -82,7 +83,7 @@ function Details({ d, refresh }: { d: RunDetail; refresh: () => void }) {
       </section>
       {run.status === "completed" && <section><h2>Output</h2><JsonView value={run.output ?? null} label="output of the run" /></section>}
       <Input events={d.events} ids={run.events} />
-      <OtherAttempts attempts={attempts.filter((a) => !a.step)} failed={run.status === "failed"} />
+      <OtherAttempts attempts={attempts.filter((a) => !a.step)} above={run.status === "failed" || d.waiting.state === "retrying"} />
     </>
   );
 }
@@ -126,7 +127,7 @@ function Reason({ w, d }: { w: Waiting; d: RunDetail }) {
     <li class={`reason ${w.what}`}>
       <p class="reason-line">
         <Icon name={icon} />
-        <span><Sentence words={text} />.</span>
+        <span>{step ? text.map((x, i) => (typeof x === "string" ? x : <StepLink key={i} id={step.id} name={x.code} />)) : <Sentence words={text} />}.</span>
         {w.until ? <span class="due">{until} {w.until > now.value ? "in " : ""}<Countdown until={w.until} /></span> : null}
       </p>
       {w.what === "event" && step?.opts?.if && <p class="under">where <code>{step.opts.if}</code></p>}
@@ -138,25 +139,52 @@ function Reason({ w, d }: { w: Waiting; d: RunDetail }) {
   );
 }
 
+/**
+ * The step whose error ended the run. The SDKs throw it into the function, which may catch it and end with another, so it
+ * counts only if it says the same.
+ */
+function culprit(d: RunDetail): Step | undefined {
+  const text = errorParts(d.run.output)?.message;
+  const says = (s: Step) => errorParts(d.attempts.filter((a) => a.step === s.id).at(-1)?.error ?? s.output)?.message;
+  return text === undefined ? undefined : d.steps.filter((s) => s.state === "failed" && says(s) === text).at(-1);
+}
+
+/** Leads to a step in the list below. */
+function StepLink({ id, name }: { id: string; name: string }) {
+  return <a href={withQuery({ step: id, steps: undefined })}><code>{name}</code></a>;
+}
+
 function FailedPanel({ d }: { d: RunDetail }) {
   const last = d.attempts.at(-1);
+  const step = culprit(d);
   return (
     <section class="panel failed-panel" aria-label="Why this run failed">
       <h2>Why it failed</h2>
+      {step && <p>In step <StepLink id={step.id} name={step.name} />{step.attempt > 0 && `, after ${step.attempt + 1} attempts`}:</p>}
       {d.run.output !== undefined ? <ErrorView value={d.run.output} open /> : last ? <ErrorView value={last.error} open /> : <p>The server has no error on record.</p>}
-      {last && <AttemptView attempt={last} title={`The app's last answer${last.name ? `, in step ${last.name}` : ""}`} withoutError />}
+      {last && <AttemptView attempt={last} title="The app's last answer" withoutError />}
     </section>
   );
 }
 
-/** Attempts of the function itself, outside of any step. */
-function OtherAttempts({ attempts, failed }: { attempts: Attempt[]; failed: boolean }) {
-  if (attempts.length === 0 || (failed && attempts.length === 1)) return null;
+/** Attempts of the function itself, outside of any step; above is whether the last one is shown at the top of the page. */
+function OtherAttempts({ attempts, above }: { attempts: Attempt[]; above: boolean }) {
+  if (attempts.length === 0 || (above && attempts.length === 1)) return null;
   return (
     <section>
       <h2>Failed attempts of the function</h2>
       {attempts.map((a, i) => <AttemptView key={i} attempt={a} title={`Attempt ${a.attempt + 1}`} />)}
     </section>
+  );
+}
+
+function InputEvent({ event: e }: { event: QEvent }) {
+  const payload = useLive<QEvent>(`/events/${e.id}`, never);
+  return (
+    <div class="input-event">
+      <p class="input-head"><a class="mono" href={href(`/events/${e.id}`)}>{e.name}</a> <Id id={e.id} what="event id" short /></p>
+      {payload.data ? <JsonView value={payload.data.data ?? {}} label={`data of ${e.name}`} /> : payload.error ? <Problem text={payload.error} retry={payload.refresh} /> : <Skeleton />}
+    </div>
   );
 }
 
@@ -167,10 +195,7 @@ function Input({ events, ids }: { events: QEvent[]; ids: string[] }) {
     <section>
       <h2>{ids.length > 1 ? `Input: ${ids.length} events` : "Input"}</h2>
       {events.slice(0, shown).map((e) => (
-        <div key={e.id} class="input-event">
-          <p class="input-head"><a class="mono" href={href(`/events/${e.id}`)}>{e.name}</a> <Id id={e.id} what="event id" short /></p>
-          <JsonView value={e.data ?? {}} label={`data of ${e.name}`} />
-        </div>
+        <InputEvent key={e.id} event={e} />
       ))}
       {events.length > shown && <button type="button" onClick={() => setShown(shown + 20)}>Show more of {events.length} events</button>}
       {gone > 0 && <p class="muted">{gone === ids.length ? "The event is no longer stored." : `${gone} events are no longer stored.`}</p>}

@@ -5,6 +5,7 @@ import { Copy } from "./parts";
 import { Icon } from "./icons";
 
 const longText = 400; // characters shown of a string before one asks for more
+const moreText = 50_000; // and how many more one gets: a browser lays a megabyte of text out for seconds
 const manyItems = 100; // items shown of a list or object before one asks for more
 const openItems = 40; // what has more starts folded, except at the top
 
@@ -19,14 +20,14 @@ export function JsonView({ value, label }: { value: unknown; label: string }) {
 }
 
 function Scalar({ value }: { value: unknown }) {
-  const [all, setAll] = useState(false);
+  const [shown, setShown] = useState(longText);
   if (value instanceof ExactNumber) return <span class="j-num">{value.text}</span>;
   if (typeof value === "string") {
-    const cut = !all && value.length > longText;
+    const cut = value.length > shown;
     return (
       <>
-        <span class="j-str">{JSON.stringify(cut ? value.slice(0, longText) : value)}</span>
-        {cut && <button type="button" class="j-more" onClick={() => setAll(true)}>{value.length - longText} more characters</button>}
+        <span class="j-str">{JSON.stringify(cut ? value.slice(0, shown) : value)}</span>
+        {cut && <button type="button" class="j-more" onClick={() => setShown(shown + moreText)}>{value.length - shown} more characters</button>}
       </>
     );
   }

@@ -1,5 +1,5 @@
 // A run's steps and attempts over time, each with its details to unfold.
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { href, post } from "../lib/api";
 import { navigate, place, withQuery } from "../lib/router";
 import { format } from "../lib/json";
@@ -11,17 +11,31 @@ import { AttemptView } from "./attempt";
 import { Dialog, isList, JsonField, jsonProblem } from "./dialog";
 import { Icon } from "./icons";
 import { JsonView } from "./json";
-import { At, Countdown, ErrorView, Id, Status, toast } from "./parts";
+import { At, Choice, Countdown, ErrorView, Id, Status, toast } from "./parts";
 
 const manySteps = 200; // rows shown before one asks for more
+const fewSteps = 12; // up to so many one finds what one looks for without filters
+
+const filters: { value: string; text: string; takes: (s: Step, attempts: Attempt[]) => boolean }[] = [
+  { value: "", text: "All", takes: () => true },
+  { value: "unfinished", text: "Unfinished", takes: (s) => s.seq === 0 },
+  { value: "failed", text: "With failures", takes: (s, attempts) => s.state === "failed" || attempts.length > 0 },
+];
 
 export function Waterfall({ d }: { d: RunDetail }) {
   const { run } = d;
   const [shown, setShown] = useState(manySteps);
   const until = run.endedAt ?? Math.max(now.value, d.now);
   const steps = [...d.steps].sort((a, b) => a.queuedAt - b.queuedAt || (a.startedAt ?? Infinity) - (b.startedAt ?? Infinity) || a.seq - b.seq);
+  const failed = new Map<string, Attempt[]>();
+  for (const a of d.attempts) {
+    if (!a.step) continue;
+    const of = failed.get(a.step);
+    if (of) of.push(a);
+    else failed.set(a.step, [a]);
+  }
   const rows = steps.map((step) => {
-    const attempts = d.attempts.filter((a) => a.step === step.id);
+    const attempts = failed.get(step.id) ?? [];
     return { step, attempts, segments: stepSegments(step, attempts, until) };
   });
   const own = d.attempts.filter((a) => !a.step);
@@ -34,22 +48,34 @@ export function Waterfall({ d }: { d: RunDetail }) {
   const busy = [...rows.flatMap((r) => r.segments), ...own.map((a): Segment => ({ kind: "failed", from: a.startedAt, to: a.endedAt, title: "" }))].filter((s) => s.kind === "failed" || s.kind === "done" || s.kind === "working");
   const scale = makeScale(run.queuedAt, Math.max(until, ...busy.map((s) => s.to)), busy);
   const chosen = place.value.query.get("step") ?? "";
+  const wanted = place.value.query.get("steps") ?? "";
+  const filter = filters.find((f) => f.value === wanted)?.takes ?? (() => true);
+  const fitting = rows.filter((r) => filter(r.step, r.attempts) || r.step.id === chosen);
+  const visible = fitting.slice(0, Math.max(shown, fitting.findIndex((r) => r.step.id === chosen) + 1));
   return (
-    <div class="waterfall">
-      <div class="axis" aria-hidden="true">
-        <span title={absolute(scale.from)}>{clockTime(scale.from)}</span>
-        <span class="axis-gaps">{scale.gaps.filter((g) => g.right - g.left > 0.08).map((g) => <span key={g.from} style={{ left: pct(g.left), width: pct(g.right - g.left) }}>{duration(g.to - g.from)}</span>)}</span>
-        <span title={absolute(scale.to)}>+{duration(scale.to - scale.from)}</span>
+    <>
+      {(rows.length > fewSteps || wanted !== "") && (
+        <div class="filters">
+          <Choice label="Steps" name="steps" value={wanted} options={filters.map((f) => ({ value: f.value, text: <>{f.text} <span class="muted">{rows.filter((r) => f.takes(r.step, r.attempts)).length}</span></> }))} />
+        </div>
+      )}
+      <div class="waterfall">
+        <div class="axis" aria-hidden="true">
+          <span title={absolute(scale.from)}>{clockTime(scale.from)}</span>
+          <span class="axis-gaps">{scale.gaps.filter((g) => g.right - g.left > 0.08).map((g) => <span key={g.from} style={{ left: pct(g.left), width: pct(g.right - g.left) }}>{duration(g.to - g.from)}</span>)}</span>
+          <span title={absolute(scale.to)}>+{duration(scale.to - scale.from)}</span>
+        </div>
+        <div class="step-row whole">
+          <span class="step-name"><span class="step-title">Whole run</span></span>
+          <Bar scale={scale} segments={whole} />
+          <span class="step-took">{run.startedAt ? duration(until - run.startedAt) : ""}</span>
+        </div>
+        {visible.map((r) => <Row key={r.step.id} {...r} d={d} scale={scale} open={chosen === r.step.id} />)}
+        {fitting.length > visible.length && <button type="button" onClick={() => setShown(visible.length + manySteps)}>{fitting.length - visible.length} more steps</button>}
+        {rows.length > 0 && fitting.length === 0 && <p class="muted none">No step is {wanted === "failed" ? "failed or was tried again" : "unfinished"}.</p>}
+        {rows.length === 0 && <p class="muted none">{run.status === "queued" ? "None yet: the function has not been called." : "None: the function has done its work without steps so far."}</p>}
       </div>
-      <div class="step-row whole">
-        <span class="step-name"><span class="step-title">Whole run</span></span>
-        <Bar scale={scale} segments={whole} />
-        <span class="step-took">{run.startedAt ? duration(until - run.startedAt) : ""}</span>
-      </div>
-      {rows.slice(0, shown).map((r) => <Row key={r.step.id} {...r} d={d} scale={scale} open={chosen === r.step.id} />)}
-      {rows.length > shown && <button type="button" onClick={() => setShown(shown + manySteps)}>{rows.length - shown} more steps</button>}
-      {rows.length === 0 && <p class="muted none">{run.status === "queued" ? "None yet: the function has not been called." : "None: the function has done its work without steps so far."}</p>}
-    </div>
+    </>
   );
 }
 
@@ -71,9 +97,15 @@ function Row({ step, attempts, segments, d, scale, open }: { step: Step; attempt
   const work = segments.filter((s) => s.kind !== "queued");
   const took = (work.at(-1)?.to ?? 0) - (work[0]?.from ?? 0);
   const id = `step-${step.id}`;
+  const row = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    // It may have been opened by a link from elsewhere; then its details, which are below it, are to be seen too.
+    const at = row.current?.getBoundingClientRect();
+    if (open && at && (at.top < 0 || at.bottom > innerHeight)) row.current?.scrollIntoView({ block: "start" });
+  }, [open]);
   return (
     <div class={`step ${open ? "open" : ""}`}>
-      <button type="button" class="step-row" aria-expanded={open} aria-controls={id} onClick={() => navigate(withQuery({ step: open ? undefined : step.id }), { replace: true })}>
+      <button type="button" class="step-row" ref={row} aria-expanded={open} aria-controls={id} onClick={() => navigate(withQuery({ step: open ? undefined : step.id }), { replace: true })}>
         <span class="step-name">
           <Icon name="chevron" />
           <span class="step-title">{step.name}</span>
@@ -95,6 +127,7 @@ function StepDetails({ step, attempts, d }: { step: Step; attempts: Attempt[]; d
   const o = step.opts ?? {};
   const due = { sleeping: "Wakes up", waiting: "Gives up waiting", invoking: "Gives up waiting", retrying: "Next attempt", planned: "Due" }[step.state as string] ?? "Due";
   const input = step.kind === "input" ? step.output : o.input;
+  const began = Math.min(step.startedAt ?? Infinity, attempts[0]?.startedAt ?? Infinity); // a step that failed starts, for the server, when it has
   const made = attempts.length + (step.seq > 0 && step.state !== "failed" ? 1 : 0);
   const rest = Object.fromEntries(Object.entries(o).filter(([k]) => !["event", "if", "signal", "function", "input"].includes(k)));
   return (
@@ -106,8 +139,8 @@ function StepDetails({ step, attempts, d }: { step: Step; attempts: Attempt[]; d
         {o.function && <div><dt>Invokes</dt><dd><a href={href(`/functions/${encodeURIComponent(o.function)}`)}>{o.function}</a></dd></div>}
         {step.childRun && <div><dt>Its run</dt><dd><Id id={step.childRun} what="run id" to={href(`/runs/${step.childRun}`)} /></dd></div>}
         <div><dt>Found</dt><dd><At at={step.queuedAt} /></dd></div>
-        {step.seq > 0 && step.startedAt && step.startedAt !== step.queuedAt && <div><dt>Started</dt><dd>{absolute(step.startedAt)}<span class="muted">, {duration(step.startedAt - step.queuedAt)} later</span></dd></div>}
-        {step.seq > 0 && step.endedAt && <div><dt>Ended</dt><dd>{absolute(step.endedAt)}{step.startedAt && <span class="muted">, took {duration(step.endedAt - step.startedAt)}</span>}</dd></div>}
+        {step.seq > 0 && began < Infinity && began !== step.queuedAt && <div><dt>Started</dt><dd>{absolute(began)}<span class="muted">, {duration(began - step.queuedAt)} later</span></dd></div>}
+        {step.seq > 0 && step.endedAt && <div><dt>Ended</dt><dd>{absolute(step.endedAt)}{began < Infinity && <span class="muted">, took {duration(step.endedAt - began)}</span>}</dd></div>}
         {step.seq === 0 && step.dueAt && <div><dt>{due}</dt><dd>{absolute(step.dueAt)} <span class="muted">({step.dueAt > now.value ? "in " : ""}<Countdown until={step.dueAt} />)</span></dd></div>}
         {made > 0 && <div><dt>Attempts</dt><dd>{made}{attempts.length > 0 && (attempts.length === made ? ", failed" : `, ${attempts.length} failed`)}</dd></div>}
         <div><dt>Id</dt><dd><Id id={step.id} what="step id" /></dd></div>
