@@ -1,7 +1,7 @@
 // A production server asks for its dashboard key, and shows nothing without it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { keys, setup, until } from "./lib/browser.mjs";
+import { keys, setup } from "./lib/browser.mjs";
 
 test("one logs in with the key, stays logged in and logs out", async (t) => {
   const { page, server, app } = await setup(t, (create) => [create({ id: "greet" }, { event: "demo/hello" }, async () => "hello")], { server: { mode: "serve" }, path: "/runs", expectErrors: [/401/] });
@@ -29,12 +29,16 @@ test("one logs in with the key, stays logged in and logs out", async (t) => {
 });
 
 test("a session that ends while the page is open leads to the login", async (t) => {
-  const { page } = await setup(t, undefined, { server: { mode: "serve" }, expectErrors: [/401/] });
+  const { page, server } = await setup(t, undefined, { server: { mode: "serve" }, path: "/events", expectErrors: [/401/] });
   await page.getByLabel("Dashboard key").fill(keys.dashboard);
   await page.getByRole("button", { name: "Log in" }).click();
-  await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
+  await page.getByRole("heading", { level: 1, name: "Events" }).waitFor();
   await page.context().clearCookies();
-  await page.getByRole("link", { name: "Runs" }).first().click();
+  // The page may notice at any time from now on, and at the latest when it fetches what has changed.
+  await server.post("/events", { name: "demo/news", data: {} });
   await page.getByLabel("Dashboard key").waitFor();
-  await until("the address to be kept", () => page.url().endsWith("/runs"));
+  assert.match(page.url(), /\/events$/, "the address is kept");
+  await page.getByLabel("Dashboard key").fill(keys.dashboard);
+  await page.keyboard.press("Enter");
+  await page.getByRole("row", { name: /demo\/news/ }).waitFor();
 });
