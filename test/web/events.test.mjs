@@ -1,6 +1,7 @@
 // Events: sending, the live list, payloads and the runs they started.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { gate } from "./lib/app.mjs";
 import { later, settled, setup, until } from "./lib/browser.mjs";
 
 const greet = (create) => [create({ id: "greet" }, { event: "demo/hello" }, async ({ event, step }) => step.run("say", () => `hello ${event.data.who}`))];
@@ -49,6 +50,28 @@ test("the lists follow what happens, and stop when they are paused", async (t) =
   await app.send({ name: "demo/hello", data: { who: "two" } });
   await until("two rows", async () => (await page.getByRole("row", { name: /completed app-greet/ }).count()) === 2);
   assert.equal((await server.runs()).length, 2);
+});
+
+test("an answer that was under way when the list was paused does not change it", async (t) => {
+  const { page, server } = await setup(t, undefined, { path: "/events" });
+  await page.getByText("No events yet.").waitFor();
+  await page.getByRole("button", { name: /^Live/ }).waitFor();
+  const asked = gate();
+  const held = gate();
+  await page.route(/\/api\/dashboard\/events\?/, async (route) => {
+    asked.open();
+    await held.opened;
+    await route.continue();
+  });
+  await server.post("/events", { name: "demo/late", data: {} });
+  await asked.opened;
+  await page.getByRole("button", { name: /^Live/ }).click();
+  await page.getByRole("button", { name: /^Paused/ }).waitFor();
+  held.open();
+  await page.getByRole("button", { name: /Paused, there is news/ }).waitFor();
+  assert.equal(await page.getByText("demo/late").count(), 0);
+  await page.getByRole("button", { name: /Paused/ }).click();
+  await page.getByText("demo/late").waitFor();
 });
 
 test("the stream is taken up again when the server comes back", async (t) => {

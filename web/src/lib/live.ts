@@ -133,16 +133,22 @@ export function useLive<T>(path: string | undefined, about: (c: Change) => boole
     let last = 0;
     let gap = pace;
     let loaded = false;
+    let asked = false; // somebody asked for the next answer, so it is shown even while paused
+    const outdated = () => setState((s) => (s.stale ? s : { ...s, stale: true }));
     setState({ key, data: cache.get(key) as T | undefined, error: "", stale: false });
 
     const load = async () => {
       timer = undefined;
+      const wanted = asked || !loaded;
+      asked = false;
+      if (paused.peek() && !wanted) return outdated();
       busy = true;
       dirty = false;
       const began = performance.now();
       try {
         const data = await get<T>(path, abort.signal);
         if (abort.signal.aborted) return;
+        if (paused.peek() && !wanted) return outdated(); // it was paused since, and what is shown must stay
         loaded = true;
         remember(key, data);
         setState({ key, data, error: "", stale: false });
@@ -162,11 +168,14 @@ export function useLive<T>(path: string | undefined, about: (c: Change) => boole
     };
     const listen: Listener = (c) => {
       if (relevant.current === never ? loaded : c && !relevant.current(c)) return;
-      if (c && paused.peek()) setState((s) => (s.stale ? s : { ...s, stale: true }));
+      if (paused.peek() && loaded) outdated();
       else soon();
     };
     listeners.add(listen);
-    again.current = soon;
+    again.current = () => {
+      asked = true;
+      soon();
+    };
     void load();
     return () => {
       abort.abort();

@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { href, message, post } from "../lib/api";
 import { errorParts } from "../lib/json";
-import { aboutRun, never, useLive } from "../lib/live";
+import { aboutRun, never, paused, useLive } from "../lib/live";
 import { navigate, withQuery } from "../lib/router";
 import { duration, now, sawServerTime } from "../lib/time";
 import { ended, type Attempt, type QEvent, type RunDetail, type Step, type Waiting } from "../lib/types";
@@ -97,7 +97,7 @@ function WaitingPanel({ d, refresh }: { d: RunDetail; refresh: () => void }) {
   // What was due may have happened without the stream reaching us, so look again.
   useEffect(() => {
     if (!Number.isFinite(next)) return;
-    const t = setTimeout(refresh, Math.min(next - d.now + 500, 2 ** 31 - 1));
+    const t = setTimeout(() => paused.peek() || refresh(), Math.min(next - d.now + 500, 2 ** 31 - 1));
     return () => clearTimeout(t);
   }, [next, d.now]);
   if (reasons.length === 0) return null;
