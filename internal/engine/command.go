@@ -49,7 +49,13 @@ type Start struct {
 	Original    ID        // the run that this one repeats
 	Presets     []StepRow // steps to take over from Original, in order of completion
 	MaxAttempts int       // overrides the function's; 0: as the function says
-	Key         string    // idempotency key within the function; "": the event's
+	Key         string    // idempotency key within the function; "": none
+	KeyWindow   int64     // ms for which Key is remembered; 0: Config.KeyWindow
+	Run         ID        // of the new run; zero: the machine makes one
+	Queues      []QueueJoin
+	Rows        []RowPut // written together with the run, if it is started
+
+	known []UUID // what the store has under Key
 }
 
 // StartReply says what became of a Start or of one event for one function.
@@ -111,6 +117,7 @@ type Report struct {
 	Join    Join
 	State   int32 // the door's own memory of the run, given back with the next call
 	Call    CallInfo
+	Rows    []RowPut // written together with the outcome, if it is still expected
 }
 
 // Checkpoint stores steps of a call that is still running. Only OpStepDone and OpPlan are applied. Reply:
@@ -137,6 +144,7 @@ const (
 type Cancel struct {
 	Run    ID
 	Reason string
+	Rows   []RowPut // written if it was unfinished
 }
 
 // Signal resumes the run that waits for a name. Reply: SignalReply.
@@ -154,8 +162,8 @@ type SignalReply struct {
 // Settle removes facts that a door has dealt with and made no events from. Reply: nil.
 type Settled struct{ Facts []ID }
 
-// Put writes one row of a table that only doors and operators use (Meta, Jobs). Reply: nil.
-type Put struct{ Row RowPut }
+// Put writes rows of tables that only doors and operators use (Meta, Jobs, Logs, Dead). Reply: nil.
+type Put struct{ Rows []RowPut }
 
 // Forget deletes history that retention chose. Rows that an unfinished run or an open batch or debounce needs are kept.
 // Reply: int, the number of rows deleted.

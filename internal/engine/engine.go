@@ -64,6 +64,7 @@ type Machine struct {
 	pending map[string]*pending
 	singles map[singleKey]*run
 	outbox  map[ID]*Settle
+	queues  map[string]*queue
 	recent  recent
 }
 
@@ -97,6 +98,7 @@ func New(cfg Config) *Machine {
 		pending: map[string]*pending{},
 		singles: map[singleKey]*run{},
 		outbox:  map[ID]*Settle{},
+		queues:  map[string]*queue{},
 		recent:  newRecent(),
 	}
 }
@@ -160,7 +162,7 @@ func (m *Machine) apply(cmd Command) any {
 	case *Checkpoint:
 		return m.checkpoint(c)
 	case *Cancel:
-		return m.cancel(c.Run, c.Reason)
+		return m.cancel(c)
 	case *Signal:
 		return m.signal(c)
 	case *Register:
@@ -171,13 +173,15 @@ func (m *Machine) apply(cmd Command) any {
 		return m.removeApp(c)
 	case *Pause:
 		return m.pause(c)
+	case *SetQueue:
+		return m.setQueue(c)
+	case *ReadQueues:
+		return m.readQueues(c)
 	case *Settled:
 		m.settled(c.Facts)
 		return nil
 	case *Put:
-		r := store.Record{Table: c.Row.Table, Key: c.Row.Key, Value: c.Row.Value}
-		r.Tags[0] = c.Row.Tag
-		m.put(r)
+		m.putRows(c.Rows)
 		return nil
 	case *Forget:
 		return m.forget(c)
@@ -217,6 +221,13 @@ func (m *Machine) fire(t *timer) {
 }
 
 func (m *Machine) put(r store.Record) { m.out.Records = append(m.out.Records, r) }
+
+// putRows writes the rows that a door wants written together with what its command does.
+func (m *Machine) putRows(rows []RowPut) {
+	for i := range rows {
+		m.put(rows[i].record())
+	}
+}
 
 func (m *Machine) delete(t store.Table, key []byte) {
 	m.put(store.Record{Table: t, Key: key})

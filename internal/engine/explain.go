@@ -73,7 +73,7 @@ func (m *Machine) explainJob(j *job) Waiting {
 		v.What, v.Until, v.Text = "delayed", j.due, "is not due yet"
 	case j.lane != nil && j.lane.state == laneParked:
 		v.What = "blocked"
-		v.Text, v.Until = m.explainLimit(j.lane.on, j.lane.group.limit)
+		v.Text, v.Until = explainLimit(j.lane.on, j.lane.group.limit, m.now)
 	case len(m.flights) >= m.cfg.MaxCalls:
 		v.What = "blocked"
 		v.Text = fmt.Sprintf("the server has its maximum of %d calls out", m.cfg.MaxCalls)
@@ -83,9 +83,18 @@ func (m *Machine) explainJob(j *job) Waiting {
 	return v
 }
 
-func (m *Machine) explainLimit(l *limiter, limit int) (text string, until int64) {
+func explainLimit(l *limiter, limit int, now int64) (text string, until int64) {
 	if l.rate != nil {
 		return fmt.Sprintf("throttled to %d starts per %d ms", l.rate.Limit, l.rate.Period), gcraNext(l.tat, l.rate)
+	}
+	if q := l.queue; q != nil {
+		if q.def.Paused {
+			return fmt.Sprintf("the queue %s is paused", q.def.Name), 0
+		}
+		if at, ok := q.next(now); ok {
+			return fmt.Sprintf("the queue %s has begun its %d calls of this period", q.def.Name, q.def.Rate), at
+		}
+		return fmt.Sprintf("the queue %s is at its limit of %d", q.def.Name, q.def.Parallelism), 0
 	}
 	kind, rest, _ := strings.Cut(l.key, "\x00")
 	value := rest[strings.LastIndexByte(rest, 0)+1:]

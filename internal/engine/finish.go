@@ -5,12 +5,13 @@ import (
 )
 
 // cancel ends an unfinished run because somebody asked for it.
-func (m *Machine) cancel(id ID, reason string) bool {
-	r := m.runs[id]
+func (m *Machine) cancel(c *Cancel) bool {
+	r := m.runs[c.Run]
 	if r == nil {
 		return false
 	}
-	m.finish(r, Cancelled, nil, reason)
+	m.putRows(c.Rows)
+	m.finish(r, Cancelled, nil, c.Reason)
 	return true
 }
 

@@ -5,9 +5,10 @@ import "encoding/binary"
 // limiter is one bucket of a concurrency limit or throttle. Lanes whose next job it does not let go wait in it.
 type limiter struct {
 	key     string
-	used    int   // concurrency: slots taken
-	tat     int64 // throttle: theoretical arrival time of the next start, µs
-	rate    *Rate // throttle only
+	used    int    // concurrency: slots taken
+	tat     int64  // throttle: theoretical arrival time of the next start, µs
+	rate    *Rate  // throttle only
+	queue   *queue // of a queue only
 	fn      *function
 	refs    int // lanes that claim it
 	waiting []*waitGroup
@@ -28,10 +29,25 @@ type claim struct {
 }
 
 func (c claim) free(now int64) bool {
-	if c.rate != nil {
+	switch {
+	case c.rate != nil:
 		return gcraFree(c.tat, now, c.rate)
+	case c.queue != nil:
+		return c.queue.free(now)
 	}
 	return c.used < c.limit
+}
+
+// next is when time alone lets the next one through; false when it takes more than time.
+func (l *limiter) next(now int64) (int64, bool) {
+	switch {
+	case l.rate != nil:
+		at := gcraNext(l.tat, l.rate)
+		return at, at > now
+	case l.queue != nil:
+		return l.queue.next(now)
+	}
+	return 0, false
 }
 
 // gcraFree says whether a rate lets one more through now.

@@ -486,6 +486,9 @@ func ParseAttemptRow(row []byte) (*AttemptRow, error) {
 // FunctionKey is the key of a function's row, whose value is the Function as JSON.
 func FunctionKey(env, slug string) []byte { return envKey(env, []byte(slug)) }
 
+// QueueKey is the key of a queue's row, whose value is the Queue as JSON.
+func QueueKey(env, name string) []byte { return envKey(env, []byte(name)) }
+
 // AppKey is the key of an app's row, whose value is the App as JSON.
 func AppKey(env, name string) []byte { return envKey(env, []byte(name)) }
 
@@ -503,10 +506,15 @@ func ParseIdempotency(row []byte) []UUID {
 
 // RowPut is a row of a table that the machine itself does not use.
 type RowPut struct {
-	Table store.Table
-	Key   []byte
-	Value []byte // nil deletes
-	Tag   string
+	Table   store.Table
+	Key     []byte
+	Value   []byte // nil deletes
+	Tags    [3]string
+	Expires int64 // ms; 0: never
+}
+
+func (r *RowPut) record() store.Record {
+	return store.Record{Table: r.Table, Key: r.Key, Value: r.Value, Tags: r.Tags, Expires: r.Expires}
 }
 
 // RowKey names a row.

@@ -25,6 +25,7 @@ func (m *Machine) Recover(now int64, load Loader) error {
 	}{
 		{store.Apps, "app", m.recoverApp},
 		{store.Functions, "function", m.recoverFunction},
+		{store.Queues, "queue", m.recoverQueue},
 		{store.Flow, "flow state", m.recoverFlow},
 		{store.Live, "run", m.recoverRun},
 		{store.Pending, "pending events", m.recoverPending},
@@ -86,6 +87,8 @@ func (m *Machine) recoverFlow(key, value []byte) error {
 	switch {
 	case len(key) < 2 || key[1] != 0:
 		return errRow
+	case key[0] == 'w':
+		return m.recoverWindow(key, value)
 	case key[0] == 'l' && n > m.now*1000:
 		m.rates[string(key)] = n
 	case key[0] == 'r' && n > m.now*1000:
@@ -217,6 +220,13 @@ func (m *Machine) resumeRun(r *run) {
 				l.used++
 				r.held = append(r.held, l)
 			}
+		}
+	}
+	for _, name := range r.spec.queues {
+		if q := m.queues[queueKey(r.env(), name)]; q != nil && q.def.PerRun && r.started != 0 {
+			q.limiter.used++
+			r.held = append(r.held, q.limiter)
+			r.entered = true
 		}
 	}
 	for _, j := range r.jobs {

@@ -34,6 +34,7 @@ func (m *Machine) report(c *Report) bool {
 		return false
 	}
 	r := j.run
+	m.putRows(c.Rows)
 	r.doorState, r.join = c.State, c.Join
 	var p progress
 	// Waits first, so that an event that a step of the same answer caused cannot be missed.

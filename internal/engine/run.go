@@ -30,6 +30,7 @@ type run struct {
 	join      Join
 	parallel  bool // under JoinEach: several steps were found at once some time
 	again     bool // a call from the top is wanted as soon as the one that is out returns
+	entered   bool // it has its places in queues with a slot per run
 	expired   bool // its finish timeout passed while a call was out
 	dirty     bool
 	stored    bool // a live row was written
@@ -52,6 +53,7 @@ type spec struct {
 	original    ID
 	maxAttempts int
 	single      bool // has a singleton key
+	queues      []string
 }
 
 type cancelSpec struct {
@@ -294,6 +296,9 @@ func (s *spec) encode() encoder {
 	b.id(12, s.batch)
 	b.id(13, s.original)
 	b.int(14, int64(s.maxAttempts))
+	for _, q := range s.queues {
+		b.elem(15, []byte(q))
+	}
 	return b
 }
 
@@ -372,6 +377,8 @@ func parseSpec(row []byte, failed *error) (s spec) {
 			s.original = toID(b)
 		case 14:
 			s.maxAttempts = int(u)
+		case 15:
+			s.queues = append(s.queues, intern(string(b)))
 		}
 	})
 	if err != nil {

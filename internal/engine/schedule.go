@@ -19,6 +19,7 @@ type lane struct {
 	on     *limiter   // what it is parked on
 	index  int32
 	first  bool // jobs are first calls of runs
+	entry  bool // jobs wait for their runs' places in queues, and then for the rest in another lane
 }
 
 type laneState uint8
@@ -114,11 +115,15 @@ func (m *Machine) laneFor(j *job) *lane {
 	if first {
 		i = 0
 	}
+	entry := m.entering(j.run)
+	if entry {
+		i = 2
+	}
 	keyed := first && flow.Throttle != nil && flow.Throttle.Key != ""
 	for _, c := range flow.Concurrency {
 		keyed = keyed || c.Key != "" && (first || !c.PerRun)
 	}
-	if !keyed {
+	if !keyed && len(j.run.spec.queues) == 0 {
 		if f.lanes[i] == nil {
 			f.lanes[i] = &lane{fn: f, first: first, claims: m.claims(j, first)}
 		}
@@ -134,10 +139,19 @@ func (m *Machine) laneFor(j *job) *lane {
 		b.WriteByte(0)
 		b.WriteString(v)
 	}
+	for _, q := range j.run.spec.queues {
+		b.WriteByte(1)
+		b.WriteString(q)
+	}
 	key := b.String()
 	ln := m.lanes[key]
 	if ln == nil {
-		ln = &lane{key: key, fn: f, first: first, claims: m.claims(j, first)}
+		ln = &lane{key: key, fn: f, first: first, entry: entry}
+		if entry {
+			ln.claims = m.entryClaims(j.run)
+		} else {
+			ln.claims = m.claims(j, first)
+		}
 		m.lanes[key] = ln
 	}
 	return ln
@@ -165,6 +179,11 @@ func (m *Machine) claims(j *job, first bool) []claim {
 			value = j.run.spec.concurrency[i]
 		}
 		cs = append(cs, claim{limiter: m.limiter(concurrencyKey(d, c, value)), limit: c.Limit, perRun: c.PerRun})
+	}
+	for _, name := range j.run.spec.queues {
+		if q := m.queues[queueKey(d.Env, name)]; q != nil && !q.def.PerRun {
+			cs = append(cs, claim{limiter: q.limiter})
+		}
 	}
 	if t := d.Flow.Throttle; t != nil && first {
 		l := m.limiter(throttleKey(d.ID, j.run.spec.throttle))
@@ -207,7 +226,11 @@ func (m *Machine) pump() {
 		if c, ok := m.blocker(ln); ok {
 			m.park(ln, c)
 		} else {
-			m.fly(ln, ln.jobs.pop())
+			if ln.entry {
+				m.enter(ln, ln.jobs.pop())
+			} else {
+				m.fly(ln, ln.jobs.pop())
+			}
 			if ln.jobs.len() > 0 {
 				m.offer(ln)
 			} else {
@@ -254,17 +277,27 @@ func (m *Machine) wake(l *limiter) {
 }
 
 func (m *Machine) armThrottle(l *limiter) {
-	if l.rate != nil && !l.timer.set() && l.waiters() > 0 {
-		if at := gcraNext(l.tat, l.rate); at > m.now {
-			m.timers.start(&l.timer, at, timerThrottle, l)
-		}
+	if at, ok := l.next(m.now); ok && !l.timer.set() && l.waiters() > 0 {
+		m.timers.start(&l.timer, at, timerThrottle, l)
 	}
 }
 
 func (m *Machine) wakeThrottle(l *limiter) {
-	m.wake(l)
+	m.wakeAll(l)
 	m.armThrottle(l)
 	m.dropLimiter(l)
+}
+
+// wakeAll offers as many waiting lanes as a limiter has room for, which is more than one when its policy or its window changed.
+func (m *Machine) wakeAll(l *limiter) {
+	n := 1
+	if l.queue != nil {
+		n = l.queue.room(m.now)
+	}
+	for ; n > 0 && l.waiters() > 0; n-- {
+		m.wake(l)
+	}
+	m.armThrottle(l)
 }
 
 // fly makes one call.
@@ -273,6 +306,9 @@ func (m *Machine) fly(ln *lane, j *job) {
 	j.lane = nil
 	fl := &flight{request: m.newID(), run: r.id, job: j}
 	for _, c := range ln.claims {
+		if c.queue != nil {
+			m.takeWindow(c.queue)
+		}
 		switch {
 		case c.rate != nil:
 			c.limiter.tat = gcraTake(c.limiter.tat, m.now, c.rate)

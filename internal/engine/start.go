@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/quartetjobs/quartet/internal/expr"
@@ -21,36 +22,55 @@ type begin struct {
 	original ID
 	presets  []StepRow
 	attempts int
+	id       ID
+	queues   []string
 }
 
 // startCommand starts one function because somebody asked for it by name.
 func (m *Machine) startCommand(c *Start) StartReply {
 	e := m.env(c.Env)
+	f := e.slugs[c.Slug]
+	if f == nil || f.def.Archived {
+		m.storeEvents(e, c)
+		return StartReply{Outcome: NotFound, Event: c.Events[0].ID}
+	}
+	// The command's key is worth an event key of its own, that nothing else can have. Beside the function stands its run.
+	key := StartKey(c.Slug, c.Key)
+	if c.Key != "" {
+		if known := m.knownKey(e, key, c.known); len(known) > 1 {
+			return StartReply{Outcome: Duplicate, Run: ID(known[1])}
+		}
+	}
+	m.storeEvents(e, c)
+	b := begin{bypass: c.Bypass, direct: true, original: c.Original, presets: c.Presets, attempts: c.MaxAttempts, id: c.Run}
+	for i := range c.Queues {
+		m.join(c.Env, &c.Queues[i])
+		b.queues = append(b.queues, c.Queues[i].Queue)
+	}
+	rep := m.start(f, c.Events, b)
+	rep.Event = c.Events[0].ID
+	if rep.Outcome == Started {
+		if c.Key != "" {
+			m.rememberKey(e, key, []UUID{f.def.ID, UUID(rep.Run)}, cmp.Or(c.KeyWindow, m.cfg.KeyWindow))
+		}
+		m.putRows(c.Rows)
+	}
+	return rep
+}
+
+func (m *Machine) storeEvents(e *env, c *Start) {
 	for i := range c.Events {
 		if !c.Existing {
 			m.storeEvent(e, &c.Events[i])
 		}
 	}
-	var first ID
-	if len(c.Events) > 0 {
-		first = c.Events[0].ID
-	}
-	f := e.slugs[c.Slug]
-	if f == nil || f.def.Archived {
-		return StartReply{Outcome: NotFound, Event: first}
-	}
-	if c.Key != "" {
-		// The command's key is worth an event key of its own, that nothing else can have.
-		known := m.knownKey(e, c.Slug+"\x00"+c.Key, nil)
-		if len(known) > 0 {
-			return StartReply{Outcome: Duplicate, Event: first}
-		}
-		m.useKey(e, c.Slug+"\x00"+c.Key, f.def.ID, nil)
-	}
-	rep := m.start(f, c.Events, begin{bypass: c.Bypass, direct: true, original: c.Original, presets: c.Presets, attempts: c.MaxAttempts})
-	rep.Event = first
-	return rep
 }
+
+// StartKey is the key under which IdempotencyKey has the Key of a Start.
+func StartKey(slug, key string) string { return slug + "\x00" + key }
+
+// SetKnown hands over what the store has under the command's Key.
+func (c *Start) SetKnown(known []UUID) { c.known = known }
 
 // start takes one function through the decisions between an event and a run, in their order: paused, batch, rate
 // limit, debounce, singleton, idempotency, run. Reruns bring several events, everything else one.
@@ -59,7 +79,7 @@ func (m *Machine) start(f *function, events []Event, b begin) StartReply {
 	flow := &f.def.Flow
 	s := m.specFor(f, events, b)
 	if b.bypass {
-		return StartReply{Run: m.newRun(f, s, b.presets).id}
+		return StartReply{Run: m.newRun(f, s, &b).id}
 	}
 	if f.def.Paused {
 		return StartReply{Outcome: SkippedRun, Run: m.skip(f, s, ID{}, "the function is paused")}
@@ -95,7 +115,7 @@ func (m *Machine) startNow(f *function, s spec, ev *Event, b begin) StartReply {
 		}
 		m.useKey(e, ev.Key, f.def.ID, ev.known)
 	}
-	return StartReply{Run: m.newRun(f, s, b.presets).id}
+	return StartReply{Run: m.newRun(f, s, &b).id}
 }
 
 func (m *Machine) knownKey(e *env, key string, loaded []UUID) []UUID {
@@ -106,13 +126,16 @@ func (m *Machine) knownKey(e *env, key string, loaded []UUID) []UUID {
 }
 
 func (m *Machine) useKey(e *env, key string, fn UUID, loaded []UUID) {
-	fns := append(slices.Clone(m.knownKey(e, key, loaded)), fn)
+	m.rememberKey(e, key, append(slices.Clone(m.knownKey(e, key, loaded)), fn), m.cfg.KeyWindow)
+}
+
+func (m *Machine) rememberKey(e *env, key string, fns []UUID, window int64) {
 	m.recent.setStarted(e.name+"\x00"+key, fns)
-	row := make([]byte, 0, len(fns)*len(fn))
+	row := make([]byte, 0, len(fns)*len(UUID{}))
 	for _, f := range fns {
 		row = append(row, f[:]...)
 	}
-	m.put(store.Record{Table: store.Idempotency, Key: IdempotencyKey(e.name, key), Value: row, Expires: m.now + m.cfg.KeyWindow})
+	m.put(store.Record{Table: store.Idempotency, Key: IdempotencyKey(e.name, key), Value: row, Expires: m.now + window})
 }
 
 // specFor evaluates everything about a run that needs the event's payload.
@@ -120,6 +143,7 @@ func (m *Machine) specFor(f *function, events []Event, b begin) spec {
 	ev := &events[0]
 	s := spec{
 		trigger: ev.Name, at: ev.At, parents: b.parents, cron: b.cron, original: b.original, maxAttempts: b.attempts,
+		queues: b.queues,
 	}
 	for i := range events {
 		s.events = append(s.events, events[i].ID)
@@ -187,8 +211,12 @@ func (m *Machine) takeRate(f *function, r *Rate, ev *Event) bool {
 }
 
 // newRun creates a run and its first job.
-func (m *Machine) newRun(f *function, s spec, presets []StepRow) *run {
-	r := &run{id: m.newID(), fn: f, spec: s, queuedAt: m.now}
+func (m *Machine) newRun(f *function, s spec, b *begin) *run {
+	id, presets := b.id, b.presets
+	if id == (ID{}) {
+		id = m.newID()
+	}
+	r := &run{id: id, fn: f, spec: s, queuedAt: m.now}
 	m.runs[r.id] = r
 	if s.single {
 		m.singles[singleKey{f.def.ID, s.singleton}] = r

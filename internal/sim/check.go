@@ -23,6 +23,13 @@ type checker struct {
 	order  []engine.ID // of runs, as their first calls came
 	starts map[string][]int64
 	facts  map[engine.ID]int
+
+	messages map[engine.ID]*message
+	dedup    map[string]engine.ID // the first message with a key
+	windows  [2]struct {
+		start int64
+		count int
+	}
 }
 
 type sentEvent struct {
@@ -41,7 +48,8 @@ type seenRun struct {
 }
 
 func newChecker(w *world) *checker {
-	return &checker{w: w, events: map[engine.ID]*sentEvent{}, runs: map[engine.ID]*seenRun{}, starts: map[string][]int64{}, facts: map[engine.ID]int{}}
+	return &checker{w: w, events: map[engine.ID]*sentEvent{}, runs: map[engine.ID]*seenRun{}, starts: map[string][]int64{}, facts: map[engine.ID]int{},
+		messages: map[engine.ID]*message{}, dedup: map[string]engine.ID{}}
 }
 
 func (c *checker) fail(format string, args ...any) {
@@ -75,6 +83,7 @@ func (c *checker) called(cl *call) {
 	}
 	r.out[cl.Request] = cl
 	c.input(cl)
+	c.queued(cl)
 	c.w.note("call %s %s step=%q attempt=%d", cl.Fn.Slug, cl.Run, cl.StepID, cl.Attempt)
 	c.limits(cl)
 }
@@ -301,7 +310,13 @@ func (c *checker) atRest() {
 		}
 	}
 	c.fifo()
+	c.inLine()
 	c.rates()
+	for id, m := range c.messages {
+		if m.started && c.row(id) == nil {
+			c.fail("message %s was acknowledged and is not stored", id)
+		}
+	}
 }
 
 func (c *checker) everyRunTold(told map[string]int) {

@@ -49,6 +49,7 @@ func makePrograms(rng *rand.Rand) []*program {
 		p.flow = makeFlow(rng, p)
 		progs = append(progs, p)
 	}
+	progs = append(progs, &program{slug: "message", event: "none", child: true, fails: 20, stages: [][]item{{{engine.OpStepDone, "m"}}}})
 	return append(progs, &program{slug: "child", event: "none", child: true, fails: 10, stages: [][]item{{{engine.OpStepDone, "c"}}}})
 }
 

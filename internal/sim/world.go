@@ -31,6 +31,8 @@ type world struct {
 	check *checker
 	log   []string
 	calm  bool // no more trouble: let everything come to its end
+
+	lineMax map[string]int // how many messages a line lets through at once
 }
 
 // call is a call as the app sees it.
@@ -46,6 +48,7 @@ func newWorld(seed uint64) *world {
 	w.progs = makePrograms(w.rng)
 	w.boot()
 	w.register()
+	w.makeQueues()
 	return w
 }
 
@@ -179,8 +182,10 @@ func (w *world) advance(d int64) {
 // step does one random thing.
 func (w *world) step() {
 	switch n := w.rng.IntN(100); {
-	case n < 22:
+	case n < 16:
 		w.sendEvents()
+	case n < 22:
+		w.publish()
 	case n < 52:
 		w.answer()
 	case n < 60:
@@ -206,6 +211,8 @@ func (w *world) step() {
 	default:
 		if w.rng.IntN(4) == 0 {
 			w.reconfigure()
+		} else {
+			w.manage()
 		}
 	}
 }
@@ -215,6 +222,7 @@ func (w *world) settleDown() error {
 	w.calm = true
 	w.disk.SetHook(nil)
 	w.flush()
+	w.resumeAll()
 	for range 100_000 {
 		w.settle()
 		for len(w.calls) > 0 {

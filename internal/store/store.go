@@ -36,6 +36,9 @@ const (
 	Pending     Table = 12 // open debounces and batches
 	Outbox      Table = 13 // facts that a door still has to turn into a command
 	Jobs        Table = 14 // bulk operations
+	Queues      Table = 15 // named queues and their policies
+	Logs        Table = 16 // what happened to messages, in order of time
+	Dead        Table = 17 // dead letters, in order of time
 )
 
 // Spec says how a table is keyed.
@@ -62,6 +65,9 @@ var Tables = []Spec{
 	{Pending, "pending", 0, 0},
 	{Outbox, "outbox", 0, 0},
 	{Jobs, "jobs", 0, 1},
+	{Queues, "queues", 0, 0},
+	{Logs, "logs", 0, 2},
+	{Dead, "dead", 0, 1},
 }
 
 // Record is one row to put or delete. Key and Value belong to the store once they are appended: nobody may change

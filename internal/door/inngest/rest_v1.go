@@ -457,7 +457,7 @@ func (d *Door) bulkCancel(w http.ResponseWriter, r *http.Request, env *auth.Envi
 	}
 	value, err := json.Marshal(c)
 	if err == nil {
-		_, err = d.cfg.Host.Submit(r.Context(), &engine.Put{Row: engine.RowPut{Table: store.Jobs, Key: cancellationKey(env.Name, c.ID), Value: value}})
+		_, err = d.cfg.Host.Submit(r.Context(), &engine.Put{Rows: []engine.RowPut{{Table: store.Jobs, Key: cancellationKey(env.Name, c.ID), Value: value}}})
 	}
 	if err != nil {
 		d.writeFailure(w, r, err)
@@ -531,7 +531,7 @@ func (d *Door) deleteCancellation(w http.ResponseWriter, r *http.Request, env *a
 		return
 	}
 	if err == nil {
-		_, err = d.cfg.Host.Submit(r.Context(), &engine.Put{Row: engine.RowPut{Table: store.Jobs, Key: key}})
+		_, err = d.cfg.Host.Submit(r.Context(), &engine.Put{Rows: []engine.RowPut{{Table: store.Jobs, Key: key}}})
 	}
 	if err != nil {
 		d.writeFailure(w, r, err)
