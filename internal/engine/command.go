@@ -53,6 +53,7 @@ type Start struct {
 	KeyWindow   int64     // ms for which Key is remembered; 0: Config.KeyWindow
 	Run         ID        // of the new run; zero: the machine makes one
 	Queues      []QueueJoin
+	Target      string   // shares the calls of Config.PerTarget with others of that name; "": the function's
 	Rows        []RowPut // written together with the run, if it is started
 
 	known []UUID // what the store has under Key

@@ -61,8 +61,7 @@ type Op struct {
 	SignalReplaces bool   // WaitSignal: take the name over from another waiting run instead of failing
 	Race           bool   // its completion continues the run at once even under JoinAll
 
-	Target string // Invoke: slug of the function
-	Send   *Event // Invoke: the event that starts it
+	Child *Start // Invoke: how the other run is started; its Env is this run's
 
 	Started, Ended int64 // StepDone, StepFailed: when it ran, if the SDK told; 0: the call's times
 }

@@ -370,17 +370,13 @@ func (m *Machine) timeout(w *wait) {
 
 // invoke starts the run that a step waits for.
 func (m *Machine) invoke(r *run, w *wait, op *Op) {
-	e := m.env(r.env())
-	ev := *op.Send
-	m.storeEvent(e, &ev)
+	child := *op.Child
+	child.Env = r.env()
 	fail := func(msg string) { m.resolve(parent{r.id, w.key}, ID{}, ValueError, errorValue("Error", msg)) }
-	f := e.slugs[op.Target]
-	if f == nil || f.def.Archived {
-		fail("could not find function with ID: " + op.Target)
-		return
-	}
-	rep := m.start(f, []Event{ev}, begin{parents: []parent{{r.id, w.key}}})
-	if rep.Outcome == Limited {
+	switch m.startFor(&child, []parent{{r.id, w.key}}).Outcome {
+	case NotFound:
+		fail("could not find function with ID: " + child.Slug)
+	case Limited:
 		fail("invoked function is rate limited")
 	}
 }

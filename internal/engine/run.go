@@ -54,6 +54,7 @@ type spec struct {
 	maxAttempts int
 	single      bool // has a singleton key
 	queues      []string
+	target      string // instead of the function's
 }
 
 type cancelSpec struct {
@@ -299,6 +300,7 @@ func (s *spec) encode() encoder {
 	for _, q := range s.queues {
 		b.elem(15, []byte(q))
 	}
+	b.str(16, s.target)
 	return b
 }
 
@@ -379,6 +381,8 @@ func parseSpec(row []byte, failed *error) (s spec) {
 			s.maxAttempts = int(u)
 		case 15:
 			s.queues = append(s.queues, intern(string(b)))
+		case 16:
+			s.target = intern(string(b))
 		}
 	})
 	if err != nil {

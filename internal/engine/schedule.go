@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -123,7 +124,7 @@ func (m *Machine) laneFor(j *job) *lane {
 	for _, c := range flow.Concurrency {
 		keyed = keyed || c.Key != "" && (first || !c.PerRun)
 	}
-	if !keyed && len(j.run.spec.queues) == 0 {
+	if !keyed && len(j.run.spec.queues) == 0 && j.run.spec.target == "" {
 		if f.lanes[i] == nil {
 			f.lanes[i] = &lane{fn: f, first: first, claims: m.claims(j, first)}
 		}
@@ -143,6 +144,8 @@ func (m *Machine) laneFor(j *job) *lane {
 		b.WriteByte(1)
 		b.WriteString(q)
 	}
+	b.WriteByte(2)
+	b.WriteString(j.run.spec.target)
 	key := b.String()
 	ln := m.lanes[key]
 	if ln == nil {
@@ -167,8 +170,8 @@ func (m *Machine) claims(j *job, first bool) []claim {
 			c.limiter.refs++
 		}
 	}()
-	if d.Target != "" {
-		cs = append(cs, claim{limiter: m.limiter("t\x00" + d.Target), limit: m.cfg.PerTarget})
+	if target := cmp.Or(j.run.spec.target, d.Target); target != "" {
+		cs = append(cs, claim{limiter: m.limiter("t\x00" + target), limit: m.cfg.PerTarget})
 	}
 	for i, c := range d.Flow.Concurrency {
 		if c.Limit <= 0 || c.PerRun && !first {

@@ -24,10 +24,14 @@ type begin struct {
 	attempts int
 	id       ID
 	queues   []string
+	target   string
 }
 
 // startCommand starts one function because somebody asked for it by name.
-func (m *Machine) startCommand(c *Start) StartReply {
+func (m *Machine) startCommand(c *Start) StartReply { return m.startFor(c, nil) }
+
+// startFor is startCommand for the steps of other runs that wait for the result.
+func (m *Machine) startFor(c *Start, parents []parent) StartReply {
 	e := m.env(c.Env)
 	f := e.slugs[c.Slug]
 	if f == nil || f.def.Archived {
@@ -42,7 +46,7 @@ func (m *Machine) startCommand(c *Start) StartReply {
 		}
 	}
 	m.storeEvents(e, c)
-	b := begin{bypass: c.Bypass, direct: true, original: c.Original, presets: c.Presets, attempts: c.MaxAttempts, id: c.Run}
+	b := begin{bypass: c.Bypass, direct: true, original: c.Original, presets: c.Presets, attempts: c.MaxAttempts, id: c.Run, target: c.Target, parents: parents}
 	for i := range c.Queues {
 		m.join(c.Env, &c.Queues[i])
 		b.queues = append(b.queues, c.Queues[i].Queue)
@@ -143,7 +147,7 @@ func (m *Machine) specFor(f *function, events []Event, b begin) spec {
 	ev := &events[0]
 	s := spec{
 		trigger: ev.Name, at: ev.At, parents: b.parents, cron: b.cron, original: b.original, maxAttempts: b.attempts,
-		queues: b.queues,
+		queues: b.queues, target: b.target,
 	}
 	for i := range events {
 		s.events = append(s.events, events[i].ID)

@@ -21,7 +21,7 @@ var floors = [][]string{
 	{"cmd/", "bench", "internal/lint"},
 	{"internal/server"},
 	{"internal/door/", "internal/dashboard", "internal/retention", "internal/sim"},
-	{"internal/history"},
+	{"internal/history", "internal/calls"},
 	{"internal/shard"},
 	{"internal/store/sqlite", "internal/store/memory", "internal/store/storetest"},
 	{"internal/engine"},

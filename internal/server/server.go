@@ -232,9 +232,9 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
 	defer cancel()
-	s.inngest.Stop()
+	s.inngest.Calls().Stop()
 	s.client.Drain(ctx)
-	s.inngest.Drain()
+	s.inngest.Calls().Drain()
 	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	if err := s.http.Shutdown(ctx); err != nil {

@@ -280,9 +280,9 @@ func (w *world) op(p *program, c *call, it item, run bool) engine.Op {
 			op.Match = &b
 		}
 	case engine.OpInvoke:
-		op.Target, op.Until = "child", w.now+1_000_000
+		op.Until = w.now + 1_000_000
 		op.OnTimeout, op.OnTimeoutKind = []byte(`{"message":"late"}`), engine.ValueError
-		op.Send = &engine.Event{Name: "invoked", Data: []byte(`{}`), Internal: true}
+		op.Child = &engine.Start{Slug: "child", Events: []engine.Event{{Name: "invoked", Data: []byte(`{}`), Internal: true}}}
 	}
 	return op
 }

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/quartetjobs/quartet/internal/dispatch"
@@ -61,32 +60,7 @@ func (d *Door) loadState(ctx context.Context, env string, run engine.ID, events 
 }
 
 // Call makes a call in the background and reports what came of it. It does not block.
-func (d *Door) Call(c *engine.Call) {
-	if d.stopped.Load() {
-		return
-	}
-	d.calls.Add(1)
-	d.metrics.inFlight.Add(1)
-	go func() {
-		defer d.calls.Done()
-		defer d.metrics.inFlight.Add(-1)
-		if r := d.call(context.Background(), c); r != nil {
-			d.report(r)
-		}
-	}()
-}
-
-// report hands the outcome to the engine. When there is too much to do it waits: what an app did must not be lost for
-// that. When the shard is gone it gives up, since recovery makes the call again.
-func (d *Door) report(r *engine.Report) {
-	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		_, err := d.cfg.Host.Submit(context.Background(), r)
-		if !errors.Is(err, shard.ErrOverloaded) {
-			return
-		}
-		time.Sleep(wait)
-	}
-}
+func (d *Door) Call(c *engine.Call) { d.calls.Go(c, d.call) }
 
 // call makes one call. A nil report means that the shard went away meanwhile.
 func (d *Door) call(ctx context.Context, c *engine.Call) *engine.Report {

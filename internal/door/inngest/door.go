@@ -13,10 +13,10 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/quartetjobs/quartet/internal/auth"
+	"github.com/quartetjobs/quartet/internal/calls"
 	"github.com/quartetjobs/quartet/internal/dispatch"
 	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/shard"
@@ -58,8 +58,7 @@ type Door struct {
 	functions sync.Map // engine.UUID -> *target
 	apps      *appStates
 	lifecycle lifecycle
-	calls     sync.WaitGroup
-	stopped   atomic.Bool
+	calls     calls.Runner
 	metrics   metrics
 }
 
@@ -68,7 +67,7 @@ func New(cfg Config) *Door {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	d := &Door{cfg: cfg, apps: newAppStates()}
+	d := &Door{cfg: cfg, apps: newAppStates(), calls: calls.Runner{Host: cfg.Host}}
 	d.lifecycle.wake = make(chan struct{}, 1)
 	return d
 }
@@ -212,8 +211,5 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v) // the client is gone, and there is nobody to tell
 }
 
-// Stop makes no more calls: what the engine asks for from now on is asked for again after a restart.
-func (d *Door) Stop() { d.stopped.Store(true) }
-
-// Drain waits until the calls that are out have answered and their answers are stored.
-func (d *Door) Drain() { d.calls.Wait() }
+// Calls runs the door's calls; stop and drain it before the host.
+func (d *Door) Calls() *calls.Runner { return &d.calls }

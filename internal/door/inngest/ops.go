@@ -325,7 +325,7 @@ func (a *answer) invoke(out *engine.Op, opts *wireOpts, now int64) error {
 		}
 	}
 	fn := a.call.Fn
-	out.Kind, out.Target, out.Until = engine.OpInvoke, opts.FunctionID, at
+	out.Kind, out.Until = engine.OpInvoke, at
 	out.OnTimeoutKind = engine.ValueError
 	out.OnTimeout = errorJSON("InngestInvokeTimeoutError", "Timed out waiting for invoked function to complete")
 	out.Step.Opts = show(map[string]any{"function": opts.FunctionID})
@@ -333,12 +333,12 @@ func (a *answer) invoke(out *engine.Op, opts *wireOpts, now int64) error {
 	if d := absent(data); d == nil || d[0] != '{' {
 		data = nil
 	}
-	out.Send = &engine.Event{
+	out.Child = &engine.Start{Slug: opts.FunctionID, Events: []engine.Event{{
 		Name: eventInvoked, User: absent(payload.User), V: payload.V, TS: now, Internal: true, Source: "invoke",
 		Data: withInvoked(data, map[string]any{
 			"fn_id": opts.FunctionID, "correlation_id": a.call.Run.String() + "." + out.Step.ID, "source_app_id": strings.TrimSpace(fn.App),
 			"source_fn_id": uuidText(fn.ID), "source_fn_v": fn.Version, "name": out.Step.Name, "expire": at,
 		}),
-	}
+	}}}
 	return nil
 }

@@ -28,7 +28,7 @@ func exprVars(event any, now time.Time) expr.Vars {
 
 // metrics are the door's counters.
 type metrics struct {
-	events, calls, inFlight atomic.Int64
+	events, calls atomic.Int64
 }
 
 // Counters are what the door did since the start.
@@ -36,7 +36,7 @@ type Counters struct{ Events, Calls, InFlight int64 }
 
 // Counters reads them.
 func (d *Door) Counters() Counters {
-	return Counters{d.metrics.events.Load(), d.metrics.calls.Load(), d.metrics.inFlight.Load()}
+	return Counters{d.metrics.events.Load(), d.metrics.calls.Load(), d.calls.InFlight()}
 }
 
 // appStates remembers what the last sync of each app brought, and which URLs are still to be synced.
