@@ -47,6 +47,8 @@ type Request struct {
 	Header  http.Header
 	Body    []byte
 	Timeout time.Duration // shortens the client's
+	// KeepRedirects returns a redirect as it is instead of following it.
+	KeepRedirects bool
 }
 
 // Response is what came back.
@@ -203,7 +205,7 @@ func (c *Client) once(ctx context.Context, r *Request, target string) (*Response
 		return nil, "", err
 	}
 	defer resp.Body.Close()
-	if loc := resp.Header.Get("Location"); loc != "" && isRedirect(resp.StatusCode) {
+	if loc := resp.Header.Get("Location"); loc != "" && isRedirect(resp.StatusCode) && !r.KeepRedirects {
 		_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection can be used again
 		next, err := resp.Request.URL.Parse(loc)
 		if err != nil {

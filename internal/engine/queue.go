@@ -35,9 +35,10 @@ type Policy struct {
 
 // QueueJoin puts a run into a queue, which is made if there is none.
 type QueueJoin struct {
-	Queue  string
-	PerRun bool    // of a queue that is made
-	Policy *Policy // replaces what is not pinned, also for those who wait already; nil: leaves a queue as it is
+	Queue   string
+	PerRun  bool    // of a queue that is made
+	Initial Policy  // of a queue that is made
+	Policy  *Policy // replaces what is not pinned, also for those who wait already; nil: leaves a queue as it is
 }
 
 // SetQueue changes a queue. Fields that are nil keep their value. Reply: bool, false when there is no such queue.
@@ -116,7 +117,9 @@ func (m *Machine) join(env string, j *QueueJoin) {
 	q := m.queues[queueKey(env, j.Queue)]
 	made := q == nil
 	if made {
-		q = m.makeQueue(Queue{Env: env, Name: j.Queue, PerRun: j.PerRun, Created: m.now, Updated: m.now})
+		q = m.makeQueue(Queue{
+			Env: env, Name: j.Queue, PerRun: j.PerRun, Parallelism: j.Initial.Parallelism, Rate: j.Initial.Rate, Period: j.Initial.Period, Created: m.now,
+		})
 	}
 	before := q.def
 	if p := j.Policy; p != nil {

@@ -378,6 +378,8 @@ func (m *Machine) invoke(r *run, w *wait, op *Op) {
 		fail("could not find function with ID: " + child.Slug)
 	case Limited:
 		fail("invoked function is rate limited")
+	case Duplicate:
+		fail("the run that was to be started had been started before")
 	}
 }
 

@@ -65,7 +65,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 func (s *Sweeper) Sweep(ctx context.Context) (int, error) {
 	total := 0
 	now := s.cfg.Now()
-	steps := []func(context.Context, time.Time) (int, bool, error){s.expired(store.Idempotency), s.expired(store.Flow)}
+	steps := []func(context.Context, time.Time) (int, bool, error){s.expired(store.Idempotency), s.expired(store.Flow), s.expired(store.Logs), s.expired(store.Dead)}
 	if s.cfg.Keep > 0 {
 		steps = append(steps, s.oldRuns, s.oldEvents)
 	}

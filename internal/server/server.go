@@ -22,6 +22,7 @@ import (
 	"github.com/quartetjobs/quartet/internal/dashboard"
 	"github.com/quartetjobs/quartet/internal/dispatch"
 	"github.com/quartetjobs/quartet/internal/door/inngest"
+	"github.com/quartetjobs/quartet/internal/door/qstash"
 	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/retention"
 	"github.com/quartetjobs/quartet/internal/shard"
@@ -58,6 +59,7 @@ type Server struct {
 	host    *shard.Host
 	client  *dispatch.Client
 	inngest *inngest.Door
+	qstash  *qstash.Door
 	dash    *dashboard.Dashboard
 	sweeper *retention.Sweeper
 	http    *http.Server
@@ -83,9 +85,10 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 		return nil, err
 	}
 	s.client = dispatch.New(dispatch.Config{DenyPrivate: cfg.DenyPrivate, MaxIdle: max(256, cfg.PerTarget)})
+	ids := newIDs()
 	s.host = shard.New(shard.Config{
 		Store:   s.store,
-		Engine:  engine.Config{NewID: newIDs(), MaxCalls: cfg.MaxCalls, PerTarget: cfg.PerTarget},
+		Engine:  engine.Config{NewID: ids, MaxCalls: cfg.MaxCalls, PerTarget: cfg.PerTarget},
 		Effect:  s.effect,
 		Changed: func(r []store.Record) { s.dash.Changed(r) },
 		Log:     cfg.Log.With("component", "shard"),
@@ -94,13 +97,17 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Host: s.host, Keys: &s.cfg.Keys, Client: s.client, Log: cfg.Log.With("component", "inngest"), URLs: cfg.URLs,
 		Discover: cfg.Discover, PollInterval: cfg.PollInterval, Retry: cfg.Retry, Version: cfg.Version, Port: os.Getenv("PORT"),
 	})
+	s.qstash = qstash.New(qstash.Config{
+		Host: s.host, Client: s.client, Log: cfg.Log.With("component", "qstash"), NewID: ids, Env: cfg.Keys.Environments[0].Name, Dev: cfg.Keys.Dev,
+		Keep: cfg.Retention, MaxCalls: cfg.MaxCalls,
+	})
 	s.dash = dashboard.New(dashboard.Config{
 		Host: s.host, Keys: &s.cfg.Keys, Log: cfg.Log.With("component", "dashboard"), Version: cfg.Version, AppError: s.inngest.AppError,
 		Sync: s.inngest.Sync, Send: s.inngest.Send, Invoke: s.inngest.Invoke,
 	})
 	s.sweeper = retention.New(retention.Config{Host: s.host, Log: cfg.Log.With("component", "retention"), Keep: cfg.Retention})
 	s.http = &http.Server{
-		Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 	}
 	return s, nil
@@ -116,12 +123,28 @@ func (s *Server) Ready() <-chan struct{} { return s.host.Ready() }
 func (s *Server) effect(e engine.Effect) {
 	switch e := e.(type) {
 	case *engine.Call:
-		s.inngest.Call(e)
+		if e.Fn.Door == qstash.Name {
+			s.qstash.Call(e)
+		} else {
+			s.inngest.Call(e)
+		}
 	case *engine.Settle:
 		s.inngest.Settle(e)
 	default:
 		panic(fmt.Sprintf("BUG: server: unknown effect %T", e))
 	}
+}
+
+// handler gives requests to the doors. Paths of QStash have URLs in them, which a mux would clean.
+func (s *Server) handler() http.Handler {
+	mux := s.routes()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if qstash.Serves(r) {
+			s.qstash.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 func (s *Server) routes() http.Handler {
@@ -145,6 +168,8 @@ func (s *Server) routes() http.Handler {
 	metrics.Counter("quartet_inngest_events_total", "Events received.", func() float64 { return float64(s.inngest.Counters().Events) })
 	metrics.Counter("quartet_inngest_calls_total", "Calls made.", func() float64 { return float64(s.inngest.Counters().Calls) })
 	metrics.Gauge("quartet_inngest_calls_in_flight", "Calls that are out.", func() float64 { return float64(s.inngest.Counters().InFlight) })
+	metrics.Counter("quartet_qstash_attempts_total", "Attempts to deliver messages.", func() float64 { return float64(s.qstash.Delivered()) })
+	metrics.Gauge("quartet_qstash_attempts_in_flight", "Attempts that are out.", func() float64 { return float64(s.qstash.Calls().InFlight()) })
 	metrics.Gauge("quartet_engine_runs", "Unfinished runs.", func() float64 {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -215,6 +240,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return s.inngest.Run(ctx) })
+	g.Go(func() error { return s.qstash.Run(ctx) })
 	g.Go(func() error { return s.dash.Run(ctx) })
 	g.Go(func() error { return s.sweeper.Run(ctx) })
 	g.Go(func() error {
@@ -233,8 +259,10 @@ func (s *Server) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
 	defer cancel()
 	s.inngest.Calls().Stop()
+	s.qstash.Calls().Stop()
 	s.client.Drain(ctx)
 	s.inngest.Calls().Drain()
+	s.qstash.Calls().Drain()
 	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	if err := s.http.Shutdown(ctx); err != nil {

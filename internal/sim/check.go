@@ -48,8 +48,10 @@ type seenRun struct {
 }
 
 func newChecker(w *world) *checker {
-	return &checker{w: w, events: map[engine.ID]*sentEvent{}, runs: map[engine.ID]*seenRun{}, starts: map[string][]int64{}, facts: map[engine.ID]int{},
-		messages: map[engine.ID]*message{}, dedup: map[string]engine.ID{}}
+	return &checker{
+		w: w, events: map[engine.ID]*sentEvent{}, runs: map[engine.ID]*seenRun{}, starts: map[string][]int64{}, facts: map[engine.ID]int{},
+		messages: map[engine.ID]*message{}, dedup: map[string]engine.ID{},
+	}
 }
 
 func (c *checker) fail(format string, args ...any) {

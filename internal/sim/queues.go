@@ -36,8 +36,10 @@ func (w *world) makeQueues() {
 
 // publish starts a message.
 func (w *world) publish() {
-	c := &engine.Start{Env: env, Slug: "message", Run: w.newID(w.now), MaxAttempts: 1 + w.rng.IntN(4),
-		Events: []engine.Event{{Name: "message", Internal: true, Data: fmt.Appendf(nil, `{"k":%d}`, w.rng.IntN(keys))}}}
+	c := &engine.Start{
+		Env: env, Slug: "message", Run: w.newID(w.now), MaxAttempts: 1 + w.rng.IntN(4),
+		Events: []engine.Event{{Name: "message", Internal: true, Data: fmt.Appendf(nil, `{"k":%d}`, w.rng.IntN(keys))}},
+	}
 	if w.rng.IntN(3) > 0 {
 		c.Queues = append(c.Queues, engine.QueueJoin{Queue: lines[w.rng.IntN(len(lines))], PerRun: true})
 	}
