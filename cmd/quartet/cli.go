@@ -22,6 +22,7 @@ type cli struct {
 	Dev     devCmd     `cmd:"" help:"Run a development server: any key is accepted, apps on this machine are found."`
 	Serve   serveCmd   `cmd:"" aliases:"start" help:"Run a production server: keys are required, nothing is open by default."`
 	Env     envCmd     `cmd:"" help:"Print the environment variables that point the SDKs at a server."`
+	Keys    keysCmd    `cmd:"" help:"Print the keys that a running production server made for itself, or rotate its signing keys."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -119,6 +120,8 @@ func parse(args []string, out, errOut io.Writer) (cmd func(context.Context) erro
 		return func(ctx context.Context) error { return c.Serve.run(ctx, errOut) }, nil
 	case "env":
 		return func(context.Context) error { return c.Env.run(out) }, nil
+	case "keys":
+		return func(ctx context.Context) error { return c.Keys.run(ctx, out) }, nil
 	}
 	return func(context.Context) error {
 		_, err := fmt.Fprintln(out, "quartet", version())

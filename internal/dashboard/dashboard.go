@@ -198,6 +198,11 @@ func (d *Dashboard) Guard(next http.Handler) http.Handler {
 	})
 }
 
+// Trust protects a handler that another part brings to the dashboard's API like the dashboard's own.
+func (d *Dashboard) Trust(next http.Handler) http.Handler {
+	return http.NewCrossOriginProtection().Handler(d.Guard(next))
+}
+
 // session is GET /session: what the page needs to know before anything else.
 func (d *Dashboard) session(w http.ResponseWriter, r *http.Request) {
 	out := map[string]any{"dev": d.cfg.Keys.Dev, "authenticated": d.allowed(r)}

@@ -138,12 +138,17 @@ func (s *Server) effect(e engine.Effect) {
 // handler gives requests to the doors. Paths of QStash have URLs in them, which a mux would clean.
 func (s *Server) handler() http.Handler {
 	mux := s.routes()
+	const inside = "/api/dashboard/qstash"
+	trusted := s.dash.Trust(s.qstash.Trusted(inside))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if qstash.Serves(r) {
+		switch {
+		case qstash.Serves(r):
 			s.qstash.ServeHTTP(w, r)
-			return
+		case strings.HasPrefix(r.URL.Path, inside+"/v2/"):
+			trusted.ServeHTTP(w, r)
+		default:
+			mux.ServeHTTP(w, r)
 		}
-		mux.ServeHTTP(w, r)
 	})
 }
 
@@ -326,7 +331,11 @@ func newIDs() func(int64) engine.ID {
 func Environment(addr string, keys *auth.Keys) [][2]string {
 	base := "http://" + strings.Replace(addr, "0.0.0.0", "127.0.0.1", 1)
 	if keys.Dev {
-		return [][2]string{{"INNGEST_DEV", base}, {"INNGEST_BASE_URL", base}}
+		k := qstash.DevKeys
+		return [][2]string{
+			{"INNGEST_DEV", base}, {"INNGEST_BASE_URL", base}, {"QSTASH_URL", base}, {"QSTASH_TOKEN", k.Token},
+			{"QSTASH_CURRENT_SIGNING_KEY", k.Current}, {"QSTASH_NEXT_SIGNING_KEY", k.Next},
+		}
 	}
 	e := keys.Environments[0]
 	return [][2]string{
