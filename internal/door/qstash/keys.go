@@ -84,9 +84,16 @@ func newToken() string {
 
 func newKey() string { return "sig_" + rand.Text() }
 
-// authenticate checks the token: section 2.2. A development server takes any.
+// foreign refuses what a page of another site makes a browser send.
+var foreign = http.NewCrossOriginProtection()
+
+// authenticate checks the token: section 2.2. A development server takes any, but nothing that a strange web page makes the developer's
+// own browser send, which would let it reach whatever this machine can.
 func (d *Door) authenticate(r *http.Request) error {
 	if d.cfg.Dev {
+		if err := foreign.Check(r); err != nil {
+			return &inputError{http.StatusForbidden, "a development server takes no requests from pages of other sites"}
+		}
 		return nil
 	}
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
