@@ -145,7 +145,10 @@ const (
 type Cancel struct {
 	Run    ID
 	Reason string
+	// Gently lets a call that is out come to its end: if that ends the run, the run has ended so, otherwise it is cancelled then.
+	Gently bool
 	Rows   []RowPut // written if it was unfinished
+	Later  []RowPut // written when it ends as cancelled, if that is later; not after a crash in between
 }
 
 // Signal resumes the run that waits for a name. Reply: SignalReply.

@@ -225,7 +225,12 @@ func (m *Machine) put(r store.Record) { m.out.Records = append(m.out.Records, r)
 // putRows writes the rows that a door wants written together with what its command does.
 func (m *Machine) putRows(rows []RowPut) {
 	for i := range rows {
-		m.put(rows[i].record())
+		r := rows[i].record()
+		if rows[i].Stamp {
+			id := m.newID()
+			r.Key = append(slices.Clone(r.Key), id[:]...)
+		}
+		m.put(r)
 	}
 }
 

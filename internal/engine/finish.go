@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"cmp"
+
 	"github.com/quartetjobs/quartet/internal/store"
 )
 
@@ -10,21 +12,39 @@ func (m *Machine) cancel(c *Cancel) bool {
 	if r == nil {
 		return false
 	}
+	if c.Gently && r.calling() {
+		if r.expired {
+			return false // as good as done
+		}
+		m.putRows(c.Rows)
+		r.expired, r.reason, r.later = true, c.Reason, c.Later
+		m.touch(r)
+		return true
+	}
 	m.putRows(c.Rows)
+	m.putRows(c.Later)
 	m.finish(r, Cancelled, nil, c.Reason)
 	return true
 }
 
 // expire ends a run whose finish timeout passed, unless a call is out: what that answers may still be the result.
 func (m *Machine) expire(r *run) {
-	r.expired = true
-	m.touch(r)
-	for _, j := range r.jobs {
-		if j.flight != nil {
-			return
-		}
+	if !r.expired {
+		r.expired, r.reason = true, lateReason
+		m.touch(r)
 	}
-	m.finish(r, Cancelled, nil, "not ended within its finish timeout")
+	if !r.calling() {
+		m.giveUp(r)
+	}
+}
+
+// lateReason is why runs end that take too long.
+const lateReason = "not ended within its finish timeout"
+
+// giveUp ends an expired run.
+func (m *Machine) giveUp(r *run) {
+	m.putRows(r.later)
+	m.finish(r, Cancelled, nil, cmp.Or(r.reason, lateReason))
 }
 
 // finish ends a run, once. Everything it held or waited for is given up, whoever waits for it gets its result, and its

@@ -511,6 +511,7 @@ type RowPut struct {
 	Value   []byte // nil deletes
 	Tags    [3]string
 	Expires int64 // ms; 0: never
+	Stamp   bool  // the machine appends an id to the key that it makes as it writes the row, for rows in order of time
 }
 
 func (r *RowPut) record() store.Record {

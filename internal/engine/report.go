@@ -55,7 +55,7 @@ func (m *Machine) report(c *Report) bool {
 		return true
 	}
 	if r.expired {
-		m.finish(r, Cancelled, nil, "not ended within its finish timeout")
+		m.giveUp(r)
 		return true
 	}
 	m.touch(r)

@@ -31,10 +31,12 @@ type run struct {
 	parallel  bool // under JoinEach: several steps were found at once some time
 	again     bool // a call from the top is wanted as soon as the one that is out returns
 	entered   bool // it has its places in queues with a slot per run
-	expired   bool // its finish timeout passed while a call was out
+	expired   bool // it ends with the call that is out: its finish timeout passed, or somebody cancelled it gently
 	dirty     bool
 	stored    bool // a live row was written
 	ended     bool
+	reason    string   // why it is expired
+	later     []RowPut // written when an expired run ends as cancelled
 }
 
 // spec is what was decided about a run when its event arrived: everything that needs the event's payload.
@@ -122,6 +124,11 @@ type cancelEntry struct {
 	bound *expr.Bound
 	entry *expr.Entry[*cancelEntry]
 	until int64
+}
+
+// calling says that a call of the run is out.
+func (r *run) calling() bool {
+	return slices.ContainsFunc(r.jobs, func(j *job) bool { return j.flight != nil })
 }
 
 func (r *run) env() string { return r.fn.def.Env }

@@ -85,8 +85,10 @@ func (f *filter) set(key, name string, values []string) error {
 				f.states = append(f.states, stateActive, stateRetry, stateError)
 			case "CANCELLED":
 				f.states = append(f.states, stateCancelled)
-			default:
+			case stateCreated, stateActive, stateRetry, stateError, stateDelivered, stateFailed, stateCancelRequested, stateCancelled:
 				f.states = append(f.states, v)
+			default:
+				return badRequest("%s: there is no state %q", name, v)
 			}
 		}
 		f.selects = true

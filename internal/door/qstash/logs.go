@@ -26,7 +26,7 @@ const (
 // logEntry is what happened to a message at one moment: table Logs, keyed by environment and the ULID of the moment. What the message
 // is stands in its event, once.
 type logEntry struct {
-	Time         int64       `json:"time"`
+	Time         int64       `json:"-"` // of the key
 	Run          engine.ID   `json:"run"`
 	State        string      `json:"state"`
 	Error        string      `json:"error,omitempty"`
@@ -54,6 +54,13 @@ func (d *Door) logRow(run engine.ID, e logEntry) engine.RowPut {
 	if d.cfg.Keep > 0 {
 		row.Expires = e.Time + d.cfg.Keep.Milliseconds()
 	}
+	return row
+}
+
+// stampedLogRow is a row for a moment that is yet to come: the key says when it was.
+func (d *Door) stampedLogRow(run engine.ID, e logEntry) engine.RowPut {
+	row := d.logRow(run, e)
+	row.Key, row.Stamp = engine.EnvPrefix(d.cfg.Env), true
 	return row
 }
 
@@ -196,6 +203,7 @@ func (d *Door) scanLogs(ctx context.Context, f *filter, from *engine.ID, oldest 
 			if err := json.Unmarshal(row.Value, e); err != nil {
 				return nil, err
 			}
+			e.Time = int64(id.Time())
 			if !f.matchesEntry(e) {
 				continue
 			}

@@ -159,7 +159,8 @@ func (d *Door) cancel(ctx context.Context, run engine.ID) (bool, error) {
 		return false, nil // it was, and only its callbacks are under way
 	}
 	v, err := d.cfg.Host.Submit(ctx, &engine.Cancel{
-		Run: run, Reason: "cancelled by its sender", Rows: d.logRows(run, logEntry{State: stateCancelRequested}, logEntry{State: stateCancelled}),
+		Run: run, Reason: "cancelled by its sender", Gently: true, Rows: d.logRows(run, logEntry{State: stateCancelRequested}),
+		Later: []engine.RowPut{d.stampedLogRow(run, logEntry{State: stateCancelled})},
 	})
 	if err != nil {
 		return false, err
@@ -281,7 +282,7 @@ func (d *Door) bulkQuery(w http.ResponseWriter, r *http.Request) (url.Values, er
 			}
 		case json.Unmarshal(raw, &one) == nil:
 			list = []string{one}
-		case json.Unmarshal(raw, &number) == nil:
+		case json.Unmarshal(raw, &number) == nil && slices.Contains([]string{"fromdate", "todate", "count"}, strings.ToLower(k)):
 			list = []string{number.String()}
 		default:
 			return nil, badRequest("%s: %s is neither text nor a list of texts", k, raw)

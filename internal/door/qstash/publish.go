@@ -7,12 +7,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/store"
@@ -143,6 +145,9 @@ type prepared struct {
 // prepareMessages resolves a destination.
 func (d *Door) prepareMessages(ctx context.Context, o *outgoing) (*prepared, error) {
 	p := &prepared{}
+	if far := d.cfg.Now().Add(maxDelay * time.Second).UnixMilli(); o.config.NotBefore > far {
+		return nil, &inputError{http.StatusPreconditionFailed, fmt.Sprintf("Upstash-Not-Before: more than %d days from now", maxDelay/(24*3600))}
+	}
 	switch {
 	case isURL(o.dest):
 		p.messages = []*message{d.message(o, o.dest, o.topic, o.endpoint)}
@@ -274,6 +279,9 @@ func (d *Door) startCommand(ctx context.Context, o *outgoing, m *message) (*engi
 	c := &engine.Start{
 		Env: d.cfg.Env, Slug: slug, Run: id, MaxAttempts: m.Retries + 1, Target: hostOf(m.URL), KeyWindow: dedupWindow, Key: o.key,
 		Events: []engine.Event{{ID: id, Name: "qstash/message", Data: data, TS: m.CreatedAt, At: m.NotBefore, Internal: true, Source: "qstash"}},
+	}
+	if c.Key != "" {
+		c.Key += "\x00" + groupEndpoint(m)
 	}
 	if key := dedupKey(m); key != "" {
 		c.Key = key

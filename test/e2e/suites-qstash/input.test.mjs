@@ -104,12 +104,19 @@ test("the client's development mode takes the server for its own", async (t) => 
   assert.equal(await receiver.verify({ signature: r.headers["upstash-signature"], body: "1", url: sink.url("/a") }), true);
 });
 
-test("browsers of other origins may ask", async (t) => {
-  const { raw } = await setup(t);
-  const r = await raw("/v2/messages/msg_x", {
-    method: "OPTIONS", headers: { origin: "https://ui.example", "access-control-request-method": "DELETE", "access-control-request-headers": "authorization" },
-  });
-  assert.ok(r.status === 200 || r.status === 204);
-  assert.ok(["*", "https://ui.example"].includes(r.headers.get("access-control-allow-origin")));
+test("browsers of other origins may ask a production server, which wants a token, and not a development server", async (t) => {
+  const ask = async (opts) => {
+    const { raw } = await setup(t, opts);
+    return raw("/v2/messages/msg_x", {
+      method: "OPTIONS", headers: { origin: "https://ui.example", "sec-fetch-site": "cross-site", "access-control-request-method": "DELETE", "access-control-request-headers": "authorization" },
+    });
+  };
+  const r = await ask({ mode: "serve" });
+  assert.equal(r.status, 204);
+  assert.equal(r.headers.get("access-control-allow-origin"), "https://ui.example");
   assert.match(r.headers.get("access-control-allow-methods"), /DELETE/);
+  assert.equal((await ask({})).headers.get("access-control-allow-origin"), null);
+  const { raw, sink } = await setup(t);
+  const page = await raw(`/v2/publish/${sink.url("/strange")}`, { method: "POST", headers: { origin: "https://strange.example", "sec-fetch-site": "cross-site" }, body: "x" });
+  assert.equal(page.status, 403);
 });
