@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
@@ -92,7 +93,9 @@ func mergeHeaders(h http.Header, query url.Values) (http.Header, error) {
 			return &inputError{http.StatusBadRequest, fmt.Sprintf("%s: %q has control characters", name, values[i])}
 		}
 		name = http.CanonicalHeaderKey(name)
-		out[name] = append(out[name], values...)
+		for _, v := range values {
+			out[name] = append(out[name], fromLatin1(v))
+		}
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(h)) {
@@ -110,6 +113,19 @@ func mergeHeaders(h http.Header, query url.Values) (http.Header, error) {
 		}
 	}
 	return out, nil
+}
+
+// fromLatin1 is a value in UTF-8. One that is not must be in the encoding that headers had before, with a byte a character:
+// what is stored and shown is JSON, which has no room for other bytes.
+func fromLatin1(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	runes := make([]rune, 0, len(s))
+	for _, b := range []byte(s) {
+		runes = append(runes, rune(b))
+	}
+	return string(runes)
 }
 
 // hasControl says whether a value cannot be sent in a header.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -83,6 +84,7 @@ func TestForwardedHeaders(t *testing.T) {
 	f(http.Header{"X-A": {"1", " 2", ""}}, "Upstash-Forward-X-A: 1", "upstash-forward-x-a:  2", "Upstash-Forward-X-A: ")
 	f(http.Header{"Content-Type": {"text/plain;charset=UTF-8"}}, "Content-Type: text/plain;charset=UTF-8", "Upstash-Forward-Content-Type: x/y")
 	f(nil, "Upstash-Forward-Content-Type: x/y")
+	f(http.Header{"X-A": {"hällo €", "hällo"}}, "Upstash-Forward-X-A: hällo €", "Upstash-Forward-X-A: h\xe4llo")
 	f(http.Header{"Upstash-Forward-X": {"1"}}, "Upstash-Forward-Upstash-Forward-X: 1")
 	f(http.Header{"Upstash-Workflow-Runid": {"wfr_1"}, "Upstash-Label": {"l"}, "User-Agent": {"mine"}, "Authorization": {"Bearer x"}},
 		"Upstash-Forward-Upstash-Workflow-RunId: wfr_1", "Upstash-Forward-Upstash-Label: l", "Upstash-Forward-User-Agent: mine", "Upstash-Forward-Authorization: Bearer x")
@@ -253,7 +255,7 @@ func FuzzConfig(f *testing.F) {
 				t.Errorf("%q: %q is %+v", name, value, got)
 			}
 			for n, v := range got.Header {
-				if !isToken(n) || n != http.CanonicalHeaderKey(n) || slices.ContainsFunc(v, hasControl) {
+				if !isToken(n) || n != http.CanonicalHeaderKey(n) || slices.ContainsFunc(v, func(s string) bool { return hasControl(s) || !utf8.ValidString(s) }) {
 					t.Errorf("%q: %q forwards %q: %q", name, value, n, v)
 				}
 				if slices.Contains(serverOwned, n) && n != "Content-Type" {
