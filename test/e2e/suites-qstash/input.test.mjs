@@ -61,7 +61,7 @@ test("bad input is refused with the status and a text that says what is wrong", 
     await f("DELETE", `/v2/dlq?${bad}`, 400);
     await f("POST", `/v2/dlq/retry?${bad}`, 400);
   }
-  for (const bad of ["cursor=what", "count=many", "state=UNHEARD", "fromDate=x"]) await f("GET", `/v2/events?${bad}`, 400);
+  for (const bad of ["cursor=what", "count=many", "fromDate=x"]) await f("GET", `/v2/events?${bad}`, 400);
   await f("GET", "/v2/dlq?cursor=what", 400);
   await f("GET", "/v2/dlq?responseStatus=x", 400);
 

@@ -72,6 +72,31 @@ test("forwarded headers: the prefix goes once, and what the server owns stays it
   });
 });
 
+test("values of headers need not be ASCII", async (t) => {
+  const { sink, post, raw } = await setup(t);
+  // fetch sends a character as one byte, and a receiver in Node reads a byte as one character.
+  const utf8 = Buffer.from("hällo €").toString("latin1");
+  const sent = await post(`/v2/publish/${sink.url("/a")}`, "b", { "upstash-forward-x-utf8": utf8, "upstash-forward-x-latin": "h\u00e4llo" });
+  const [r] = await sink.got("/a");
+  const read = (name) => Buffer.from(r.headers[name], "latin1").toString();
+  assert.deepEqual([read("x-utf8"), read("x-latin")], ["hällo €", "hällo"]);
+  assert.deepEqual((await raw(`/v2/messages/${sent.body.messageId}`)).body.header, { "Content-Type": ["text/plain;charset=UTF-8"], "X-Utf8": ["hällo €"], "X-Latin": ["hällo"] });
+});
+
+test("many messages at once are each delivered once", async (t) => {
+  const { client, sink, delivered } = await setup(t);
+  const n = 300;
+  const single = Promise.all(Array.from({ length: n }, (_, i) => client.publish({ url: sink.url("/a"), body: `${i}` })));
+  const batch = client.batch(Array.from({ length: n }, (_, i) => ({ url: sink.url("/a"), body: `${n + i}` })));
+  const ids = [...(await single), ...(await batch)].map((m) => m.messageId);
+  assert.equal(new Set(ids).size, 2 * n);
+  await sink.got("/a", 2 * n);
+  await delivered(ids.at(-1));
+  const got = sink.at("/a");
+  assert.deepEqual(new Set(got.map((r) => r.headers["upstash-message-id"])), new Set(ids));
+  assert.deepEqual(got.map((r) => Number(r.text)).sort((a, b) => a - b), Array.from({ length: 2 * n }, (_, i) => i));
+});
+
 test("a message can be read with all that was said about it", async (t) => {
   const { client, sink, raw } = await setup(t);
   const before = Date.now();

@@ -106,6 +106,37 @@ test("a paused queue takes messages and starts none; lag counts them", async (t)
   assert.deepEqual(sink.requests.map((r) => r.path), ["/1", "/2", "/3"]);
 });
 
+test("pausing lets the running delivery end and starts no other", async (t) => {
+  const { client, sink, delivered } = await setup(t);
+  const queue = client.queue({ queueName: "p" });
+  const answer = gate();
+  sink.on("/first", answer.promise);
+  const first = await queue.enqueue({ url: sink.url("/first") });
+  const second = await queue.enqueue({ url: sink.url("/second") });
+  await sink.got("/first");
+  await queue.pause();
+  answer.release();
+  await delivered(first.messageId);
+  // What is published now is delivered after whatever the end of the first one set free.
+  await delivered((await client.publish({ url: sink.url("/other") })).messageId);
+  assert.equal(sink.at("/second").length, 0);
+  assert.equal((await queue.get()).lag, 1);
+  await queue.resume();
+  await delivered(second.messageId);
+});
+
+test("cancelling a message ends its hold on the queue, also while its callback is under way", async (t) => {
+  const { client, sink, delivered } = await setup(t);
+  const queue = client.queue({ queueName: "c" });
+  sink.on("/cb", 500);
+  const first = await queue.enqueue({ url: sink.url("/first"), callback: sink.url("/cb"), headers: { "Upstash-Callback-Retry-Delay": "3600000" } });
+  const second = await queue.enqueue({ url: sink.url("/second") });
+  const [cb] = await sink.got("/cb");
+  assert.equal(sink.at("/second").length, 0);
+  assert.deepEqual(await client.messages.cancel(cb.headers["upstash-message-id"]), { cancelled: 1 });
+  await Promise.all([delivered(first.messageId), delivered(second.messageId)]);
+});
+
 test("cancelling the message that holds up a queue lets the next one go", async (t) => {
   const { client, sink, delivered, reached } = await setup(t);
   const queue = client.queue({ queueName: "c" });
