@@ -333,8 +333,12 @@ func Environment(addr string, keys *auth.Keys) [][2]string {
 	if keys.Dev {
 		k := qstash.DevKeys
 		return [][2]string{
-			{"INNGEST_DEV", base}, {"INNGEST_BASE_URL", base}, {"QSTASH_URL", base}, {"QSTASH_TOKEN", k.Token},
-			{"QSTASH_CURRENT_SIGNING_KEY", k.Current}, {"QSTASH_NEXT_SIGNING_KEY", k.Next},
+			{"INNGEST_DEV", base},
+			{"INNGEST_BASE_URL", base},
+			{"QSTASH_URL", base},
+			{"QSTASH_TOKEN", k.Token},
+			{"QSTASH_CURRENT_SIGNING_KEY", k.Current},
+			{"QSTASH_NEXT_SIGNING_KEY", k.Next},
 		}
 	}
 	e := keys.Environments[0]

@@ -36,6 +36,9 @@ var (
 	dlqFilters     = []string{"messageid", "messageids", "url", "topicname", "urlgroup", "scheduleid", "queuename", "fromdate", "todate", "responsestatus", "callerip", "label", "flowcontrolkey", "dlqids", "order", "count", "cursor", "source", "trimbody"}
 )
 
+// noFilters are parameters that select nothing.
+var noFilters = []string{"count", "cursor", "order", "groupby", "trimbody", "source"}
+
 // parseFilter reads query parameters.
 func parseFilter(q url.Values, known []string) (*filter, error) {
 	f := &filter{}
@@ -64,7 +67,10 @@ func parseFilter(q url.Values, known []string) (*filter, error) {
 
 func (f *filter) set(key, name string, values []string) error {
 	if len(values) == 0 {
-		return nil
+		if slices.Contains(noFilters, key) {
+			return nil
+		}
+		return badRequest("%s has no value", name) // it must not be as if it had not been there, which selects everything
 	}
 	lists := map[string]*[]string{
 		"topicname": &f.topics, "urlgroup": &f.topics, "queuename": &f.queues, "url": &f.urls, "host": &f.hosts, "path": &f.paths, "label": &f.labels,

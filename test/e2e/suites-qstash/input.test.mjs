@@ -80,6 +80,32 @@ test("bad input is refused with the status and a text that says what is wrong", 
   assert.deepEqual(await client.schedules.list(), []);
 });
 
+test("a time that is more than a year away is more than the server allows, as a delay is", async (t) => {
+  const { sink, post } = await setup(t);
+  const r = await post(`/v2/publish/${sink.url("/bad")}`, "", { "upstash-not-before": String(Math.floor(Date.now() / 1000) + 800 * 86_400) });
+  assert.equal(r.status, 412, r.text);
+  assert.match(r.body.error, /Upstash-Not-Before/i);
+});
+
+test("a filter without a value selects nothing, and certainly not everything", async (t) => {
+  const { client, sink, raw, dead } = await setup(t);
+  await client.publish({ url: sink.url("/later"), delay: "1h" });
+  sink.on("/bad", 500);
+  await dead((await client.publish({ url: sink.url("/bad"), retries: 0 })).messageId);
+  for (const q of ["messageIds=", "messageIds=,", "label=", "url=", "flowControlKey=", "fromDate="]) {
+    assert.equal((await raw(`/v2/messages?${q}`, { method: "DELETE" })).status, 400, q);
+  }
+  for (const body of ['{"messageIds":[]}', '{"messageIds":[""]}', '{"label":""}']) {
+    assert.equal((await raw("/v2/messages", { method: "DELETE", body, headers: { "content-type": "application/json" } })).status, 400, body);
+  }
+  for (const q of ["dlqIds=", "label=", "responseStatus="]) {
+    assert.equal((await raw(`/v2/dlq?${q}`, { method: "DELETE" })).status, 400, q);
+    assert.equal((await raw(`/v2/dlq/retry?${q}`, { method: "POST" })).status, 400, q);
+  }
+  assert.deepEqual(await client.messages.cancel({ all: true }), { cancelled: 1 });
+  assert.deepEqual(await client.dlq.delete({ all: true }), { deleted: 1 });
+});
+
 test("a server that is not for development asks for its token", async (t) => {
   const { server } = await setup(t, { mode: "serve" });
   for (const headers of [{}, { authorization: "Bearer wrong" }, { authorization: "Basic eDp5" }]) {

@@ -201,6 +201,24 @@ test("a retried dead letter is a new message that leaves the queue of the dead",
   assert.equal((await client.dlq.listMessages()).messages.length, 0);
 });
 
+test("a retry is no duplicate, waits for nothing and keeps its queue", async (t) => {
+  const { client, sink, dead, delivered } = await setup(t);
+  sink.on("/a", 500, 200);
+  const queue = client.queue({ queueName: "q" });
+  const first = await queue.enqueue({ url: sink.url("/a"), retries: 0, deduplicationId: "once" });
+  const { dlqId } = await dead(first.messageId);
+  const { responses: [again] } = await client.dlq.retry(dlqId);
+  await delivered(again.messageId);
+  assert.equal((await client.messages.get(again.messageId)).queueName, "q");
+  sink.on("/late", 500, 200);
+  const late = await client.publish({ url: sink.url("/late"), retries: 0, delay: 1 });
+  const letter = await dead(late.messageId);
+  const { responses: [retried] } = await client.dlq.retry({ dlqIds: [letter.dlqId] });
+  await delivered(retried.messageId);
+  const m = await client.messages.get(retried.messageId);
+  assert.equal(m.notBefore, m.createdAt);
+});
+
 test("a retried letter of a group goes to the endpoint that failed", async (t) => {
   const { client, sink, delivered } = await setup(t);
   await client.urlGroups.addEndpoints({ name: "g", endpoints: [{ url: sink.url("/good") }, { url: sink.url("/bad"), name: "b" }] });
