@@ -17,8 +17,8 @@ func (m *Machine) cancel(c *Cancel) bool {
 			return false // as good as done
 		}
 		m.putRows(c.Rows)
-		r.expired, r.reason, r.later = true, c.Reason, c.Later
-		m.touch(r)
+		r.later = c.Later
+		m.holdBack(r, c.Reason)
 		return true
 	}
 	m.putRows(c.Rows)
@@ -30,12 +30,22 @@ func (m *Machine) cancel(c *Cancel) bool {
 // expire ends a run whose finish timeout passed, unless a call is out: what that answers may still be the result.
 func (m *Machine) expire(r *run) {
 	if !r.expired {
-		r.expired, r.reason = true, lateReason
-		m.touch(r)
+		m.holdBack(r, lateReason)
 	}
 	if !r.calling() {
 		m.giveUp(r)
 	}
+}
+
+// holdBack lets nothing more of a run begin: it ends with the calls that are out.
+func (m *Machine) holdBack(r *run, reason string) {
+	r.expired, r.reason = true, reason
+	for _, j := range r.jobs {
+		if j.flight == nil {
+			m.withdraw(j)
+		}
+	}
+	m.touch(r)
 }
 
 // lateReason is why runs end that take too long.

@@ -207,8 +207,7 @@ func (m *Machine) resumeRun(r *run) {
 		}
 	} else {
 		if flow.FinishTimeout > 0 || r.expired {
-			m.timers.start(&r.deadline, r.started+flow.FinishTimeout, timerFinish, r)
-			r.expired = false
+			m.timers.start(&r.deadline, r.started+flow.FinishTimeout, timerFinish, r) // ends it at once if it is expired
 		}
 		for i, c := range flow.Concurrency {
 			if c.PerRun && c.Limit > 0 {

@@ -60,7 +60,7 @@ type Trigger struct {
 	Event string // exact name, or a prefix that ends in "/*" or ".*"
 	If    string // CEL over event; empty: always
 
-	Cron       string // as written, TZ= prefix included
+	Cron       string // as written, TZ= prefix included; five or six fields, or a descriptor
 	CronEvent  string // name of the event that each tick sends
 	CronJitter int64  // ms; each tick is late by a fixed pseudo-random part of it
 }
@@ -176,7 +176,8 @@ func compile(def *Function) (*function, error) {
 	for i, t := range def.Triggers {
 		ct := trigger{cond: c.program("triggers.expression", t.If)}
 		if t.Cron != "" {
-			s, err := cron.Parse(t.Cron, cron.Options{})
+			// Each door has checked what its protocol allows; here everything is understood that any of them does.
+			s, err := cron.Parse(t.Cron, cron.Options{Seconds: true, Descriptors: true})
 			if err != nil {
 				return nil, &FieldError{Field: "triggers.cron", Err: err}
 			}

@@ -117,7 +117,7 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 func (s *Server) Addr() net.Addr { return s.ln.Addr() }
 
 // Ready is closed when the server has recovered its state and serves.
-func (s *Server) Ready() <-chan struct{} { return s.host.Ready() }
+func (s *Server) Ready() <-chan struct{} { return s.qstash.Prepared() }
 
 // effect gives what the engine wants done to the door that does it.
 func (s *Server) effect(e engine.Effect) {
@@ -195,6 +195,7 @@ func (s *Server) routes() http.Handler {
 	health := &telemetry.Health{}
 	health.Add("shard", s.host.Healthy)
 	health.Add("dispatch", s.dispatching)
+	health.Add("qstash", s.qstash.Healthy)
 	mux.HandleFunc("GET /healthz", health.Live)
 	mux.HandleFunc("GET /readyz", health.Ready)
 	return mux

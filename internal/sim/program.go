@@ -152,7 +152,7 @@ func (w *world) cancelSome() {
 		return
 	}
 	id := runs[w.rng.IntN(len(runs))]
-	w.apply(&engine.Cancel{Run: id}, func(v any) {
+	w.apply(&engine.Cancel{Run: id, Gently: w.rng.IntN(2) == 0}, func(v any) {
 		if v.(bool) {
 			w.check.cancelled(id)
 		}

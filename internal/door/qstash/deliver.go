@@ -34,7 +34,6 @@ type attempt struct {
 	rep  *engine.Report
 
 	active engine.RowPut // the log entry of its beginning
-	noted  bool          // that entry was written already
 
 	status int
 	header http.Header

@@ -70,7 +70,8 @@ type Door struct {
 	calls     calls.Runner
 	identity  atomic.Pointer[identity]
 	delivered atomic.Int64
-	changes   sync.Mutex // of rows of Meta, which are read and written back; held across both
+	prepared  chan struct{} // closed when messages can be taken
+	changes   sync.Mutex    // of rows of Meta, which are read and written back; held across both
 }
 
 // New makes a door.
@@ -84,7 +85,7 @@ func New(cfg Config) *Door {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 15 * time.Minute
 	}
-	return &Door{cfg: cfg, calls: calls.Runner{Host: cfg.Host}}
+	return &Door{cfg: cfg, calls: calls.Runner{Host: cfg.Host}, prepared: make(chan struct{})}
 }
 
 // Calls runs the door's calls; stop and drain it before the host.
@@ -123,8 +124,22 @@ func (d *Door) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+	close(d.prepared)
 	<-ctx.Done()
 	return nil
+}
+
+// Prepared is closed when the door can take messages.
+func (d *Door) Prepared() <-chan struct{} { return d.prepared }
+
+// Healthy reports that the door cannot take messages yet.
+func (d *Door) Healthy() error {
+	select {
+	case <-d.prepared:
+		return nil
+	default:
+		return errors.New("the QStash door is not prepared yet")
+	}
 }
 
 // prepare registers the function that delivers and makes sure of keys.
@@ -183,6 +198,14 @@ func (d *Door) Trusted(prefix string) http.Handler {
 }
 
 func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
+	// Who asks while the server starts waits a moment: clients do not try again after an answer, whatever it is.
+	select {
+	case <-d.prepared:
+	case <-r.Context().Done():
+		return context.Cause(r.Context())
+	case <-time.After(5 * time.Second):
+		return shard.ErrUnavailable
+	}
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "/v2/"), "/")
 	handle, ok := endpoints[strings.ToLower(first)]

@@ -268,7 +268,7 @@ func (d *Door) bulkQuery(w http.ResponseWriter, r *http.Request) (url.Values, er
 		return q, nil
 	}
 	var in map[string]json.RawMessage
-	if err := json.Unmarshal(body, &in); err != nil {
+	if err := json.Unmarshal(body, &in); err != nil || in == nil {
 		return nil, badRequest("the body is no JSON object: %v", err)
 	}
 	for k, raw := range in {
@@ -277,7 +277,7 @@ func (d *Door) bulkQuery(w http.ResponseWriter, r *http.Request) (url.Values, er
 		var number json.Number
 		switch {
 		case json.Unmarshal(raw, &list) == nil:
-			if len(list) == 0 && string(raw) != "null" {
+			if len(list) == 0 {
 				return nil, badRequest("%s is empty", k)
 			}
 		case json.Unmarshal(raw, &one) == nil:

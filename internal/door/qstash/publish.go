@@ -55,7 +55,7 @@ func (d *Door) serveEnqueue(w http.ResponseWriter, r *http.Request, rest string)
 }
 
 func (d *Door) publishRequest(w http.ResponseWriter, r *http.Request, prefix, queue string) error {
-	if err := allow(r, http.MethodPost, http.MethodPut, http.MethodGet); err != nil {
+	if err := allow(r, http.MethodPost); err != nil {
 		return err
 	}
 	// The prefix may have been written in another case.

@@ -300,7 +300,7 @@ func (d *Door) viewSchedule(ctx context.Context, s *schedule, fn *engine.Functio
 	if f := s.Flow; f != nil {
 		v.FlowKey, v.Parallelism, v.Rate, v.Period = f.Key, f.Parallelism, f.Rate, f.Period
 	}
-	if c, err := cron.Parse(s.Cron, cron.Options{}); err == nil && !fn.Paused {
+	if c, err := cron.Parse(s.Cron, cronOptions); err == nil && !fn.Paused {
 		v.Next = c.Next(d.cfg.Now().UTC()).UnixMilli()
 	}
 	q := store.Query{Table: store.Runs, Desc: true, Limit: 1}
