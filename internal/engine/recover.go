@@ -171,25 +171,12 @@ func (m *Machine) recoverRun(key, value []byte) error {
 }
 
 func (m *Machine) recoverCancel(r *run, raw []byte) error {
-	var c cancelSpec
 	var failed error
-	err := fields(raw, func(n protowire.Number, u uint64, b []byte) {
-		switch n {
-		case 1:
-			c.event = intern(string(b))
-		case 2:
-			c.timeout = int64(u)
-		case 3:
-			c.bound = parseBound(b, &failed)
-		}
-	})
-	if err == nil {
-		err = failed
-	}
-	if err == nil {
+	c := parseCancel(raw, &failed)
+	if failed == nil {
 		m.addCancel(r, c.event, c.bound, c.timeout)
 	}
-	return err
+	return failed
 }
 
 // resumeRun puts a run that was read back into everything that watches it.

@@ -340,6 +340,24 @@ func parseStep(row []byte, failed *error) (s Step) {
 	return s
 }
 
+// parseCancel reads a cancel rule: in a spec with its timeout, in an unfinished run with the time at which it stops listening.
+func parseCancel(row []byte, failed *error) (c cancelSpec) {
+	err := fields(row, func(n protowire.Number, u uint64, b []byte) {
+		switch n {
+		case 1:
+			c.event = intern(string(b))
+		case 2:
+			c.timeout = int64(u)
+		case 3:
+			c.bound = parseBound(b, failed)
+		}
+	})
+	if err != nil {
+		*failed = err
+	}
+	return c
+}
+
 func parseSpec(row []byte, failed *error) (s spec) {
 	err := fields(row, func(n protowire.Number, u uint64, b []byte) {
 		switch n {
@@ -358,20 +376,7 @@ func parseSpec(row []byte, failed *error) (s spec) {
 		case 7:
 			s.concurrency = append(s.concurrency, string(b))
 		case 8:
-			var c cancelSpec
-			if err := fields(b, func(n protowire.Number, u uint64, b []byte) {
-				switch n {
-				case 1:
-					c.event = intern(string(b))
-				case 2:
-					c.timeout = int64(u)
-				case 3:
-					c.bound = parseBound(b, failed)
-				}
-			}); err != nil {
-				*failed = err
-			}
-			s.cancels = append(s.cancels, c)
+			s.cancels = append(s.cancels, parseCancel(b, failed))
 		case 9:
 			if len(b) == 32 {
 				s.parents = append(s.parents, parent{run: toID(b[:16]), step: stepKey(b[16:])})
