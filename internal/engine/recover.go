@@ -109,7 +109,7 @@ func (m *Machine) recoverFlow(key, value []byte) error {
 }
 
 func (m *Machine) recoverRun(key, value []byte) error {
-	r := &run{id: toID(key), stored: true}
+	r := &run{id: toID(key), stored: true, hasSteps: true}
 	var failed error
 	var cancels [][]byte
 	err := fields(value, func(n protowire.Number, u uint64, b []byte) {

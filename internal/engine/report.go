@@ -139,7 +139,7 @@ func (m *Machine) applyOp(r *run, j *job, op *Op, call *CallInfo, p *progress) {
 			if k := hashStep(op.Step.ID); !r.has(k) {
 				row := stepRow(op, j, call, ValueNone)
 				row.Value, row.State, row.Attempt, row.Due = nil, "retrying", attempt, j.due
-				m.put(row.record(r.id))
+				m.putStep(r, row)
 			}
 			p.retried = true
 			return
@@ -222,7 +222,7 @@ func (m *Machine) memoize(r *run, row *StepRow) bool {
 	if row.Kind == ValueError {
 		row.State = "failed"
 	}
-	m.put(row.record(r.id))
+	m.putStep(r, row)
 	m.touch(r)
 	return true
 }
@@ -243,6 +243,13 @@ func (m *Machine) putAttempt(r *run, op *Op, attempt int, final bool, call *Call
 	m.put(a.record(r.id, r.attempts))
 }
 
+// putStep writes a row of a step, and says so when it is the run's first.
+func (m *Machine) putStep(r *run, row *StepRow) {
+	rec := row.record(r.id)
+	rec.First, r.hasSteps = !r.hasSteps, true
+	m.put(rec)
+}
+
 // plan adds a call for one step.
 func (m *Machine) plan(r *run, op *Op) bool {
 	k := hashStep(op.Step.ID)
@@ -252,12 +259,12 @@ func (m *Machine) plan(r *run, op *Op) bool {
 	step := op.Step
 	j := m.addJob(r, &step, m.now)
 	j.race = op.Race
+	row := StepRow{Step: step, State: "planned", QueuedAt: m.now, Due: j.due}
+	m.putStep(r, &row)
 	if op.Input != nil {
 		j.input = true
 		m.put(store.Record{Table: store.Steps, Key: StepInputKey(r.id, step.ID), Value: op.Input})
 	}
-	row := StepRow{Step: step, State: "planned", QueuedAt: m.now, Due: j.due}
-	m.put(row.record(r.id))
 	return true
 }
 
@@ -293,7 +300,7 @@ func (m *Machine) await(r *run, op *Op) bool {
 	r.waits = append(r.waits, w)
 	m.addWait(w)
 	m.touch(r)
-	m.put(w.row().record(r.id))
+	m.putStep(r, w.row())
 	if op.Kind == OpInvoke {
 		m.invoke(r, w, op)
 	}
@@ -393,7 +400,7 @@ func (m *Machine) linkChild(p parent, child ID) {
 		if w.key == p.step {
 			w.child = child
 			m.touch(r)
-			m.put(w.row().record(r.id))
+			m.putStep(r, w.row())
 		}
 	}
 }

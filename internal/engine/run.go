@@ -34,6 +34,7 @@ type run struct {
 	expired   bool // it ends with the call that is out: its finish timeout passed, or somebody cancelled it gently
 	dirty     bool
 	stored    bool // a live row was written
+	hasSteps  bool // rows of Steps were written, or may have been before the machine was recovered
 	ended     bool
 	reason    string   // why it is expired
 	later     []RowPut // written when an expired run ends as cancelled

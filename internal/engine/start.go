@@ -263,7 +263,7 @@ func (m *Machine) preset(r *run, s *StepRow) {
 		r.steps = append(r.steps, hashStep(s.ID))
 		s.Seq = len(r.steps)
 	}
-	m.put(s.record(r.id))
+	m.putStep(r, s)
 }
 
 func (m *Machine) addCancel(r *run, event string, bound *expr.Bound, until int64) {

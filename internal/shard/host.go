@@ -39,7 +39,7 @@ type Config struct {
 	Batch   int              // records in one commit after which the loop waits for the committer; default 8192
 	// FoldEvery is the time between folds; default 200 ms.
 	FoldEvery time.Duration
-	// Cache is how many bytes of events are kept in memory for the calls of their runs; default 64 MiB.
+	// Cache is how many bytes of events and steps are kept in memory for the calls of their runs; default 64 MiB.
 	Cache int
 	// MaxUnfolded is the number of bytes in the journal at which new commands wait for a fold; default 256 MiB.
 	MaxUnfolded int64
@@ -70,6 +70,7 @@ type Host struct {
 	ready chan struct{}        // closed after the first recovery
 	once  sync.Once
 	cache *cache
+	parts *parts
 	stats stats
 }
 
@@ -95,7 +96,7 @@ type Stats struct {
 // New makes a host; it does nothing until Run.
 func New(cfg Config) *Host {
 	cfg = cfg.withDefaults()
-	return &Host{cfg: cfg, inbox: make(chan submission, cfg.Inbox), ready: make(chan struct{}), cache: newCache(cfg.Cache)}
+	return &Host{cfg: cfg, inbox: make(chan submission, cfg.Inbox), ready: make(chan struct{}), cache: newCache(cfg.Cache / 2), parts: newParts(cfg.Cache / 2)}
 }
 
 // Ready is closed when the shard has recovered for the first time.
@@ -166,11 +167,16 @@ func (h *Host) Get(ctx context.Context, t store.Table, key []byte) ([]byte, bool
 	return v, ok, err
 }
 
-// List reads one partition as of the last commit.
+// List reads one partition as of the last commit. The values must not be changed.
 func (h *Host) List(ctx context.Context, t store.Table, part []byte) ([]store.Row, error) {
 	c := h.core.Load()
 	if c == nil {
 		return nil, ErrUnavailable
+	}
+	if t == store.Steps {
+		if rows, ok := h.parts.list(part); ok {
+			return rows, nil
+		}
 	}
 	return c.Store.List(ctx, t, part)
 }
@@ -247,6 +253,7 @@ func (h *Host) serve(ctx context.Context) (err error) {
 	}()
 	defer close(folder.stop)
 
+	h.parts.reset()
 	for _, f := range facts {
 		h.cfg.Effect(f)
 	}
@@ -370,6 +377,7 @@ func (c *committer) run() {
 		st.batches.Add(1)
 		st.records.Add(int64(len(b.Records())))
 		c.h.cache.note(b.Records())
+		c.h.parts.note(b.Records())
 		c.done <- nil // the next batch may be on its way to the disk while this one is released
 		b.Release(c.h.cfg.Effect)
 		if c.h.cfg.Changed != nil && len(b.Records()) > 0 {

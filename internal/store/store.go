@@ -81,6 +81,9 @@ type Record struct {
 	// Fresh says that the key is new: no row with it has ever been appended. A fresh row that is deleted before the next fold
 	// costs the tables nothing. It is a hint about cost; a wrong false is harmless.
 	Fresh bool
+	// First says that no row of the record's partition has ever been appended, so that whoever watches the appends from then on
+	// knows the whole of it. It is a hint for caches; a wrong false is harmless.
+	First bool
 }
 
 // Row is what reads return. The slices belong to the caller of Get, List and Scan; in Load they are valid only
