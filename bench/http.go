@@ -98,6 +98,10 @@ func stepHandler(n int, calls, done *atomic.Int64) http.HandlerFunc {
 // senders keep the backlog of the rate benchmarks: each waits for the disk with every batch, so one alone would be the limit.
 const senders = 8
 
+// backlog is how much they keep waiting: enough that the server is never idle, and little enough that a run of several steps, whose
+// calls each wait behind it, comes to its end while one measures.
+const backlog = 300
+
 // runs compares runs of one and five steps with calling the app as often directly.
 func runs() error {
 	for _, steps := range []int{1, 5} {
@@ -123,7 +127,7 @@ func runs() error {
 							return
 						default:
 						}
-						if sent.Load()-done.Load() > 2000 {
+						if sent.Load()-done.Load() > backlog {
 							time.Sleep(time.Millisecond)
 							continue
 						}

@@ -91,7 +91,7 @@ func deliveries() error {
 						return
 					default:
 					}
-					if sent.Load()-s.n.Load() > 2000 {
+					if sent.Load()-s.n.Load() > backlog {
 						time.Sleep(time.Millisecond)
 					} else if c.publish(s.url, 100, nil) == nil {
 						sent.Add(100)
