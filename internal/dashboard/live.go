@@ -36,7 +36,7 @@ type view struct {
 
 // anything is the message after one that was lost.
 var anything = func() []byte {
-	b, err := json.Marshal(change{Kinds: []string{"apps", "events", "functions", "runs"}, Runs: []string{}, More: true})
+	b, err := json.Marshal(change{Kinds: []string{"apps", "dead", "events", "functions", "logs", "queues", "runs"}, Runs: []string{}, More: true})
 	if err != nil {
 		panic("BUG: dashboard: " + err.Error())
 	}
@@ -49,7 +49,7 @@ func newLive() *live {
 
 // change is one message to a page.
 type change struct {
-	Kinds []string `json:"kinds"` // "events", "runs", "functions", "apps"
+	Kinds []string `json:"kinds"` // "events", "runs", "functions", "apps", "logs", "dead", "queues"
 	Runs  []string `json:"runs"`
 	More  bool     `json:"more"` // more runs changed than are listed
 }
@@ -69,6 +69,12 @@ func (l *live) note(records []store.Record) {
 			l.kinds["functions"] = true
 		case store.Apps:
 			l.kinds["apps"] = true
+		case store.Logs:
+			l.kinds["logs"] = true
+		case store.Dead:
+			l.kinds["dead"] = true
+		case store.Queues:
+			l.kinds["queues"] = true
 		case store.Runs, store.Steps, store.Attempts, store.Live:
 			l.kinds["runs"] = true
 			if len(l.runs) <= maxLiveRuns {

@@ -207,6 +207,10 @@ func (d *Door) listDead(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	trim, err := trimOf(q)
+	if err != nil {
+		return err
+	}
 	list := []deadView{}
 	if q.Get("source") != "workflow" { // there are no workflow runs yet
 		more := false
@@ -214,7 +218,8 @@ func (d *Door) listDead(w http.ResponseWriter, r *http.Request) error {
 			if more = len(list) == count; more {
 				return false
 			}
-			list = append(list, l.view(m))
+			l.Body = cut(l.Body, trim)
+			list = append(list, l.view(m.cut(trim)))
 			return true
 		})
 		if err != nil {

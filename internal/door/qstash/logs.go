@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
 	"github.com/quartetjobs/quartet/internal/engine"
@@ -141,13 +144,18 @@ func (d *Door) serveLogs(w http.ResponseWriter, r *http.Request, rest string) er
 	if err != nil {
 		return err
 	}
+	trim, err := trimOf(q)
+	if err != nil {
+		return err
+	}
 	from, err := cursorOf(q.Get("cursor"))
 	if err != nil {
 		return err
 	}
 	events := []event{}
 	next, err := d.scanLogs(r.Context(), f, from, q.Get("order") == "earliestFirst", func(e *logEntry, m *message) bool {
-		events = append(events, e.event(m))
+		e.Body = cut(e.Body, trim)
+		events = append(events, e.event(m.cut(trim)))
 		return len(events) < count
 	})
 	if err != nil {
@@ -158,6 +166,45 @@ func (d *Door) serveLogs(w http.ResponseWriter, r *http.Request, rest string) er
 		out["cursor"] = next.String()
 	}
 	return writeJSON(w, http.StatusOK, out)
+}
+
+// trimOf reads the parameter trimBody, how many bytes of each body a list is to show; 0: all.
+func trimOf(q url.Values) (int, error) {
+	if q.Get("trimBody") == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(q.Get("trimBody"))
+	if err != nil {
+		return 0, badRequest("trimBody: %q is no number", q.Get("trimBody"))
+	}
+	return max(n, 0), nil
+}
+
+// cut is the beginning of a body. What was text stays text: a character is not cut through.
+func cut(b []byte, n int) []byte {
+	if n <= 0 || len(b) <= n {
+		return b
+	}
+	short := b[:n]
+	for i := 1; i < utf8.UTFMax && i <= n; i++ {
+		if c := short[n-i:]; utf8.RuneStart(c[0]) {
+			if !utf8.FullRune(c) {
+				short = short[:n-i]
+			}
+			break
+		}
+	}
+	return short
+}
+
+// cut is the message with the beginning of its body. A body that is not shown is left whole, since what is shown instead is made of it.
+func (m *message) cut(n int) *message {
+	if m == nil || m.Redact.Body || n <= 0 || len(m.Body) <= n {
+		return m
+	}
+	short := *m
+	short.Body = cut(m.Body, n)
+	return &short
 }
 
 // cursorOf reads a cursor: the row after which a list goes on. Empty is the beginning.
