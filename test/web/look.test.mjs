@@ -1,21 +1,9 @@
 // Every page at both widths and in both colours: it fits, it shows something, and it is accessible.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { test } from "node:test";
 import { startApp } from "./lib/app.mjs";
-import { fitsWidth, later, openPage, runOf, settled } from "./lib/browser.mjs";
+import { accessible, fitsWidth, later, openPage, runOf, settled } from "./lib/browser.mjs";
 import { startServer } from "../e2e/lib/server.mjs";
-
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-
-/** Fails on accessibility problems that axe calls serious or critical. */
-async function accessible(page, what) {
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-  const bad = violations.filter((v) => v.impact === "serious" || v.impact === "critical");
-  assert.deepEqual(bad.map((v) => `${v.id}: ${v.nodes.map((n) => `${n.target} ${n.failureSummary}`).join("; ")}`), [], what);
-}
 
 /** The number of colours and the mean brightness of what is shown. */
 async function look(page) {

@@ -1,13 +1,13 @@
 // The frame around every page: menu, environment, keyboard.
 import { signal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { environment, href, logout, message, session } from "./lib/api";
 import { aboutRuns, connection, heardAt, paused, useLive } from "./lib/live";
 import { match, navigate, path } from "./lib/router";
 import { nextTheme, theme } from "./lib/theme";
 import { clockTime } from "./lib/time";
 import type { Overview } from "./lib/types";
-import { menu, routes } from "./pages";
+import { isFirstOnly, menu, routes } from "./pages";
 import { LoginPage } from "./pages/login";
 import { Icon } from "./ui/icons";
 import { Empty, PageHead, setPaused, toast, Toasts } from "./ui/parts";
@@ -36,7 +36,7 @@ function Frame() {
       <main id="main">
         <Outage />
         {/* A page belongs to a path and an environment: another one starts afresh. */}
-        {Page ? <Page key={`${environment.value} ${path.value}`} {...found.params} /> : <NotFound />}
+        {Page && environment.value && isFirstOnly(path.value) ? <Elsewhere title={found?.title ?? ""} /> : Page ? <Page key={`${environment.value} ${path.value}`} {...found.params} /> : <NotFound />}
       </main>
       {sending.value && <SendDialog />}
       {helping.value && <Help />}
@@ -65,6 +65,11 @@ function Side() {
   const counts = useLive<Overview>("/overview", aboutRuns).data;
   const envs = s?.environments ?? [];
   const here = (p: string) => (p === "/" ? path.value === "/" : path.value === p || path.value.startsWith(`${p}/`));
+  const nav = useRef<HTMLElement>(null);
+  useEffect(() => { // where the menu is one line, the current entry may be outside
+    const current = nav.current?.querySelector<HTMLElement>("[aria-current]");
+    if (nav.current && current) nav.current.scrollLeft = current.offsetLeft - nav.current.offsetLeft - 60;
+  }, [path.value]);
   const themes = { system: "System colours", light: "Light", dark: "Dark" };
   return (
     <header class="side">
@@ -82,8 +87,8 @@ function Side() {
         </label>
       )}
       <button type="button" class="send" onClick={() => (sending.value = {})}><Icon name="send" />Send event</button>
-      <nav class="menu" aria-label="Main">
-        {menu.map((group) => (
+      <nav class="menu" aria-label="Main" ref={nav}>
+        {menu.filter((group) => !group.first || !environment.value).map((group) => (
           <div class="menu-group" key={group.title}>
             {group.title && <p class="menu-title">{group.title}</p>}
             {group.entries.map((e) => (
@@ -107,6 +112,17 @@ function Side() {
 
 const short = (n: number) => (n < 1000 ? String(n) : n < 1e6 ? `${Math.floor(n / 1000)}k` : `${Math.floor(n / 1e6)}M`);
 
+/** QStash knows no environments, so its pages would show another one's messages. */
+function Elsewhere({ title }: { title: string }) {
+  const first = session.value?.environments?.[0] ?? "";
+  return (
+    <>
+      <PageHead title={title} />
+      <Empty title={`Messages belong to the environment ${first}.`}><a href={path.value}>Go there</a></Empty>
+    </>
+  );
+}
+
 function NotFound() {
   return (
     <>
@@ -124,6 +140,7 @@ const shortcuts: [string, string][] = [
   ["P", "pause or resume live changes"],
   ["S", "send an event"],
   ["G then O R E F A", "go to overview, runs, events, functions, apps"],
+  ["G then M D C Q U", "go to messages, dead letters, schedules, queues, URL groups"],
   ["Ctrl Enter", "submit a dialog"],
   ["Esc", "close a dialog"],
 ];

@@ -1,13 +1,19 @@
 // Every page, and the menu. A door's list becomes a page here: one route, one entry, one component.
 import type { ComponentType } from "preact";
 import { AppsPage } from "./pages/apps";
+import { DeadPage } from "./pages/dead";
 import { EventPage } from "./pages/event";
 import { EventsPage } from "./pages/events";
 import { FunctionPage } from "./pages/function";
 import { FunctionsPage } from "./pages/functions";
+import { GroupsPage } from "./pages/groups";
+import { MessagePage } from "./pages/message";
+import { MessagesPage } from "./pages/messages";
 import { OverviewPage } from "./pages/overview";
+import { QueuesPage } from "./pages/queues";
 import { RunPage } from "./pages/run";
 import { RunsPage } from "./pages/runs";
+import { SchedulesPage } from "./pages/schedules";
 import type { IconName } from "./ui/icons";
 
 export type PageProps = Record<string, string>;
@@ -18,6 +24,12 @@ export const routes: [pattern: string, page: ComponentType<PageProps>, title: st
   ["/runs/:id", RunPage as ComponentType<PageProps>, "Run"],
   ["/events", EventsPage, "Events"],
   ["/events/:id", EventPage as ComponentType<PageProps>, "Event"],
+  ["/messages", MessagesPage, "Messages"],
+  ["/messages/:id", MessagePage as ComponentType<PageProps>, "Message"],
+  ["/dead", DeadPage, "Dead letters"],
+  ["/schedules", SchedulesPage, "Schedules"],
+  ["/queues", QueuesPage, "Queues"],
+  ["/groups", GroupsPage, "URL groups"],
   ["/functions", FunctionsPage, "Functions"],
   ["/functions/:slug", FunctionPage as ComponentType<PageProps>, "Function"],
   ["/apps", AppsPage, "Apps"],
@@ -30,7 +42,8 @@ export interface MenuEntry {
   key: string; // G and then this goes there
 }
 
-export const menu: { title: string; entries: MenuEntry[] }[] = [
+/** A group that is not everywhere belongs to the server's first environment. */
+export const menu: { title: string; first?: boolean; entries: MenuEntry[] }[] = [
   {
     title: "",
     entries: [{ path: "/", text: "Overview", icon: "overview", key: "o" }],
@@ -43,6 +56,17 @@ export const menu: { title: string; entries: MenuEntry[] }[] = [
     ],
   },
   {
+    title: "Messages",
+    first: true,
+    entries: [
+      { path: "/messages", text: "Messages", icon: "send", key: "m" },
+      { path: "/dead", text: "Dead letters", icon: "failed", key: "d" },
+      { path: "/schedules", text: "Schedules", icon: "queued", key: "c" },
+      { path: "/queues", text: "Queues", icon: "waiting", key: "q" },
+      { path: "/groups", text: "URL groups", icon: "apps", key: "u" },
+    ],
+  },
+  {
     title: "Code",
     entries: [
       { path: "/functions", text: "Functions", icon: "functions", key: "f" },
@@ -50,3 +74,8 @@ export const menu: { title: string; entries: MenuEntry[] }[] = [
     ],
   },
 ];
+
+/** Whether a page is about the server's first environment, whichever is chosen. */
+export function isFirstOnly(path: string): boolean {
+  return menu.some((g) => g.first && g.entries.some((e) => path === e.path || path.startsWith(`${e.path}/`)));
+}

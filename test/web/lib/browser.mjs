@@ -1,6 +1,7 @@
 // Opens the dashboard in a real browser and notes everything that should not happen there.
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { after } from "node:test";
 import { chromium } from "playwright-core";
 import { keys, startServer, until } from "../../e2e/lib/server.mjs";
@@ -102,4 +103,15 @@ export async function fitsWidth(page, what) {
     return { over: document.documentElement.scrollWidth - w, who: wide.slice(0, 5).map((e) => `${e.tagName}.${e.className}`) };
   });
   assert.equal(over, 0, `${what} is ${over} px too wide: ${who.join(", ")}`);
+}
+
+let axe;
+
+/** Fails on accessibility problems that axe calls serious or critical. */
+export async function accessible(page, what) {
+  axe ??= readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  const bad = violations.filter((v) => v.impact === "serious" || v.impact === "critical");
+  assert.deepEqual(bad.map((v) => `${v.id}: ${v.nodes.map((n) => `${n.target} ${n.failureSummary}`).join("; ")}`), [], what);
 }

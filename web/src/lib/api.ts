@@ -59,7 +59,15 @@ async function request(path: string, init: RequestInit): Promise<unknown> {
   throw new ApiError(r.status, (body as { error?: string }).error ?? `The server answered ${r.status}.`);
 }
 
+const qstashBase = "/qstash/v2";
+
+/** A path of QStash's own API, which has no environments: it is about the server's first. */
+export function qstash(path: string, params: Record<string, string | number | undefined> = {}): string {
+  return query(qstashBase + path, params);
+}
+
 function inEnvironment(path: string): string {
+  if (path.startsWith(qstashBase)) return path;
   const env = environment.peek();
   return env ? `${path}${path.includes("?") ? "&" : "?"}env=${encodeURIComponent(env)}` : path;
 }
@@ -73,8 +81,8 @@ export async function post<T>(path: string, body = "{}"): Promise<T> {
   return (await request(inEnvironment(path), { method: "POST", body })) as T;
 }
 
-export async function remove(path: string): Promise<void> {
-  await request(inEnvironment(path), { method: "DELETE" });
+export async function remove<T = unknown>(path: string): Promise<T> {
+  return (await request(inEnvironment(path), { method: "DELETE" })) as T;
 }
 
 export async function loadSession(): Promise<void> {

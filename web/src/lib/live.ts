@@ -200,3 +200,17 @@ export const aboutEvents = (c: Change) => c.kinds.includes("events") || c.kinds.
 export const aboutFunctions = (c: Change) => c.kinds.includes("functions");
 export const aboutApps = (c: Change) => c.kinds.includes("apps") || c.kinds.includes("functions");
 export const aboutRun = (id: string) => (c: Change) => c.more || c.runs.includes(id);
+export const aboutLogs = (c: Change) => c.kinds.includes("logs");
+export const aboutDead = (c: Change) => c.kinds.includes("dead");
+export const aboutQueues = (c: Change) => c.kinds.includes("queues");
+export const aboutSchedules = (c: Change) => c.kinds.includes("functions") || c.kinds.includes("runs");
+
+/** Looks again every few seconds, for what is not part of the stream. */
+export function usePolling(refresh: () => void, every = 5000): void {
+  const latest = useRef(refresh);
+  latest.current = refresh;
+  useEffect(() => {
+    const t = setInterval(() => document.hidden || paused.peek() || latest.current(), every);
+    return () => clearInterval(t);
+  }, []);
+}

@@ -158,3 +158,97 @@ export interface Change {
   runs: string[];
   more: boolean;
 }
+
+// What QStash's API answers.
+
+export const logStates = ["CREATED", "ACTIVE", "RETRY", "ERROR", "DELIVERED", "FAILED", "CANCEL_REQUESTED", "CANCELED"] as const;
+export type LogState = (typeof logStates)[number];
+
+type Header = Record<string, string[]>;
+
+/** What log entries, dead letters and schedules say alike about a message. */
+interface Configured {
+  method?: string;
+  header?: Header;
+  body?: string;
+  callback?: string;
+  failureCallback?: string;
+  queueName?: string;
+  scheduleId?: string;
+  label?: string;
+  labels?: string[];
+  flowControlKey?: string;
+  parallelism?: number;
+  rate?: number;
+  period?: number; // s
+  retryDelayExpression?: string;
+  timeout?: number; // ms of a log entry, s of a schedule
+  callerIP?: string;
+}
+
+export interface LogEntry extends Configured {
+  time: number;
+  messageId: string;
+  state: LogState;
+  error?: string;
+  nextDeliveryTime?: number;
+  url?: string;
+  topicName?: string;
+  endpointName?: string;
+  responseStatus?: number;
+  responseBody?: string;
+  responseHeader?: Header;
+  maxRetries?: number;
+}
+
+export interface DeadLetter extends Configured {
+  dlqId: string;
+  messageId: string;
+  url: string;
+  topicName?: string;
+  maxRetries: number;
+  createdAt: number;
+  responseStatus: number; // 0: no answer
+  responseBody?: string; // the answer, or why there was none
+  responseBodyBase64?: string;
+}
+
+export interface Schedule extends Configured {
+  scheduleId: string;
+  cron: string;
+  destination: string;
+  createdAt: number;
+  isPaused: boolean;
+  retries: number;
+  delay?: number; // s
+  lastScheduleTime?: number;
+  nextScheduleTime?: number;
+  lastScheduleStates?: Record<string, "IN_PROGRESS" | "SUCCESS" | "FAIL">;
+  error?: string;
+}
+
+export interface Queue {
+  name: string;
+  parallelism: number;
+  lag: number;
+  paused: boolean;
+}
+
+export interface FlowKey {
+  flowControlKey: string;
+  waitListSize: number;
+  parallelismMax: number; // 0: no limit
+  parallelismCount: number;
+  rateMax: number; // 0: no limit
+  rateCount: number;
+  ratePeriod: number; // s
+  isPaused: boolean;
+  isPinnedParallelism: boolean;
+  isPinnedRate: boolean;
+}
+
+export interface UrlGroup {
+  name: string;
+  createdAt: number;
+  endpoints: { name?: string; url: string }[];
+}

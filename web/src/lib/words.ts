@@ -1,6 +1,6 @@
 // The engine's settings and states in plain words.
 import { duration } from "./time";
-import type { Attempt, Flow, QFunction, Rate, Run, Step, Trigger, Waiting } from "./types";
+import type { Attempt, DeadLetter, Flow, QFunction, Rate, Run, Step, Trigger, Waiting } from "./types";
 
 /** One sentence, with the parts that are code apart. */
 export type Words = (string | { code: string })[];
@@ -145,3 +145,31 @@ export const httpReason: Record<number, string> = {
   405: "Method Not Allowed", 408: "Request Timeout", 413: "Content Too Large", 429: "Too Many Requests", 500: "Internal Server Error", 502: "Bad Gateway",
   503: "Service Unavailable", 504: "Gateway Timeout",
 };
+
+/** Why a dead letter could not be delivered, in one line. */
+export function deadReason(d: DeadLetter): string {
+  const text = (d.responseBody ?? "").replace(/\s+/g, " ").trim();
+  const short = text.length > 160 ? `${text.slice(0, 160)}…` : text;
+  if (!d.responseStatus) return short || "there was no answer";
+  const status = `HTTP ${d.responseStatus}${httpReason[d.responseStatus] ? ` ${httpReason[d.responseStatus]}` : ""}`;
+  return short && short !== httpReason[d.responseStatus] ? `${status}: ${short}` : status;
+}
+
+/** The body of a log entry: text where it is text. */
+export function bodyOf(base64: string): { text: string } | { bytes: number } {
+  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  try {
+    return { text: new TextDecoder("utf-8", { fatal: true }).decode(bytes) };
+  } catch {
+    return { bytes: bytes.length };
+  }
+}
+
+/** The limits of a flow-control key. */
+export function limitWords(parallelism: number | undefined, rate: number | undefined, period: number | undefined): string {
+  const parts = [
+    ...(parallelism ? [`${parallelism} at a time`] : []),
+    ...(rate ? [`${rate} per ${duration((period || 1) * 1000)}`] : []),
+  ];
+  return parts.join(", ");
+}

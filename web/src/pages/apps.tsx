@@ -1,6 +1,6 @@
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { href, message, post, query, remove } from "../lib/api";
-import { aboutApps, paused, useLive } from "../lib/live";
+import { aboutApps, useLive, usePolling } from "../lib/live";
 import { place } from "../lib/router";
 import type { App } from "../lib/types";
 import { Icon } from "../ui/icons";
@@ -8,16 +8,11 @@ import { Badge, Copy, Empty, LiveButton, PageHead, Problem, Skeleton, toast } fr
 import { Dialog } from "../ui/dialog";
 import { withQuery } from "../lib/router";
 
-const recheck = 5000; // ms; whether an app answers is not part of the stream
-
 export function AppsPage() {
   const after = place.value.query.get("after") ?? "";
   const live = useLive<{ apps: App[]; next: string }>(query("/apps", { after, limit: 50 }), aboutApps);
   const [adding, setAdding] = useState(false);
-  useEffect(() => {
-    const t = setInterval(() => document.hidden || paused.peek() || live.refresh(), recheck);
-    return () => clearInterval(t);
-  }, []);
+  usePolling(live.refresh); // whether an app answers is not part of the stream
   const apps = live.data?.apps;
   return (
     <>

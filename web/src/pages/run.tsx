@@ -39,7 +39,7 @@ export function RunPage({ id }: { id: string }) {
     <>
       <PageHead
         title={run ? run.function : "Run"} back={<a href={href("/runs")}>Runs</a>}
-        sub={<>{run && <Status is={run.status} />}<Id id={id} what="run id" /></>}
+        sub={<>{run && <Status is={run.status} />}<Id id={id} what="run id" />{run?.function === "qstash-message" && <a href={href(`/messages/msg_${id}`)}>See its message</a>}</>}
       >
         {run && <button type="button" onClick={() => void rerun()}><Icon name="rerun" />Rerun</button>}
         {run && !ended(run.status) && <button type="button" class="danger" onClick={() => setCancelling(true)}><Icon name="failed" />Cancel…</button>}

@@ -25,28 +25,36 @@ function Retry({ at, ended }: { at: number; ended: number }) {
   return <span class="muted">{at > now.value ? <>next attempt in <Countdown until={at} /></> : `tried again after ${duration(at - ended)}`}</span>;
 }
 
-function Answer({ a }: { a: Attempt }) {
+/** An HTTP answer, folded. */
+export function Answer({ a, who = "The app" }: { a: Pick<Attempt, "httpStatus" | "httpHeaders" | "httpBody">; who?: string }) {
   const [open, setOpen] = useState(false);
   if (!a.httpStatus) return <p class="hint">There was no HTTP answer.</p>;
-  const headers = Object.entries((a.httpHeaders ?? {}) as Record<string, unknown>);
   return (
     <details class="answer" onToggle={(e) => setOpen(e.currentTarget.open)}>
-      <summary>The app answered HTTP <strong>{a.httpStatus}</strong> {httpReason[a.httpStatus] ?? ""}</summary>
-      {open && headers.length > 0 && (
-        <table class="headers" aria-label="Headers">
-          <tbody>{headers.map(([k, v]) => <tr key={k}><th scope="row">{k}</th><td>{typeof v === "string" ? v : format(v, 0)}</td></tr>)}</tbody>
-        </table>
-      )}
-      {!open ? null : a.httpBody ? <Body text={a.httpBody} /> : <p class="hint">The body was empty.</p>}
+      <summary>{who} answered HTTP <strong>{a.httpStatus}</strong> {httpReason[a.httpStatus] ?? ""}</summary>
+      {open && <Headers of={a.httpHeaders} />}
+      {!open ? null : a.httpBody ? <Body text={a.httpBody} label="body of the answer" /> : <p class="hint">The body was empty.</p>}
     </details>
+  );
+}
+
+/** A header's values may be a text or a list of texts. */
+export function Headers({ of }: { of: unknown }) {
+  const all = Object.entries((of ?? {}) as Record<string, unknown>);
+  if (all.length === 0) return null;
+  const text = (v: unknown) => (typeof v === "string" ? v : Array.isArray(v) && v.every((x) => typeof x === "string") ? v.join(", ") : format(v, 0));
+  return (
+    <table class="headers" aria-label="Headers">
+      <tbody>{all.map(([k, v]) => <tr key={k}><th scope="row">{k}</th><td>{text(v)}</td></tr>)}</tbody>
+    </table>
   );
 }
 
 const longBody = 20_000; // characters shown before one asks for more
 
-function Body({ text }: { text: string }) {
+export function Body({ text, label }: { text: string; label: string }) {
   const [shown, setShown] = useState(longBody);
-  if (!problem(text)) return <JsonView value={parse(text)} label="body of the answer" />;
+  if (!problem(text)) return <JsonView value={parse(text)} label={label} />;
   return (
     <>
       <pre class="body" tabIndex={0}>{text.slice(0, shown)}</pre>
