@@ -33,6 +33,7 @@ type Config struct {
 	Keys     *auth.Keys
 	Log      *slog.Logger
 	Version  string
+	Own      []string                                         // doors whose apps and functions are the server's own: nobody wrote them, so lists leave them out
 	AppError func(env, app string) string                     // why an app does not answer, "" if it does
 	Sync     func(ctx context.Context, env, url string) error // asks an app for its functions
 	// Send takes one event or a list as JSON; Invoke starts one function with {"data": …}. Their errors may say with

@@ -52,8 +52,22 @@ func setup(t *testing.T) *bench {
 	<-host.Ready()
 	b := &bench{t: t, host: host, mux: http.NewServeMux()}
 	keys := &auth.Keys{Dev: true, Environments: []auth.Environment{{Name: "a"}, {Name: "b"}}}
-	New(Config{Host: host, Keys: keys, Log: slog.New(slog.DiscardHandler), AppError: func(string, string) string { return "" }}).Routes(b.mux)
+	New(Config{Host: host, Keys: keys, Log: slog.New(slog.DiscardHandler), Own: []string{"own"}, AppError: func(string, string) string { return "" }}).Routes(b.mux)
 	return b
+}
+
+// registerOwn adds apps of the server itself, each with one function.
+func (b *bench) registerOwn(env string, names ...string) {
+	b.t.Helper()
+	for _, name := range names {
+		id := engine.UUID{}
+		copy(id[:], env+name)
+		fns := []engine.Function{{ID: id, Env: env, App: name, Slug: name, Name: name, Door: "own", MaxAttempts: 1}}
+		reply, err := shard.Do[engine.RegisterReply](b.t.Context(), b.host, &engine.Register{App: engine.App{ID: id, Env: env, Name: name, Door: "own", Checksum: name}, Functions: fns})
+		if err != nil || reply.Err != nil {
+			b.t.Fatal(err, reply.Err)
+		}
+	}
 }
 
 // register replaces the functions of an environment's app.
@@ -133,6 +147,17 @@ func TestPagesAreFilledPastWhatIsNotShown(t *testing.T) {
 	b.register("a", "f3", "f5", "g")
 	b.pages("/functions?env=a&limit=2", "functions", "after", 2, 1)
 	b.pages("/functions?env=a&limit=2&archived=1", "functions", "after", 2, 2, 2, 1)
+}
+
+func TestWhatTheServerMadeForItselfIsNotListed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.registerOwn("a", "aa", "zz")
+	b.pages("/apps?env=a&limit=1", "apps", "after", 0)
+	b.pages("/functions?env=a&limit=1", "functions", "after", 0)
+	b.register("a", "f", "g")
+	b.pages("/apps?env=a&limit=1", "apps", "after", 1, 0) // whether more is behind it is known only after a look
+	b.pages("/functions?env=a&limit=2&archived=1", "functions", "after", 2, 0)
 }
 
 func TestPayloadsAreLeftOutOnRequest(t *testing.T) {

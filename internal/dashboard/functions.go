@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/shard"
@@ -50,7 +51,7 @@ func (d *Dashboard) listFunctions(w http.ResponseWriter, r *http.Request, env st
 		if err := json.Unmarshal(row.Value, &f); err != nil {
 			return "", false, err
 		}
-		shown := archived || !f.Archived
+		shown := (archived || !f.Archived) && !slices.Contains(d.cfg.Own, f.Door)
 		if shown {
 			out = append(out, viewFunction(&f))
 		}
@@ -135,25 +136,26 @@ func (d *Dashboard) listApps(w http.ResponseWriter, r *http.Request, env string)
 	if err != nil {
 		return err
 	}
-	q := store.Query{Table: store.Apps, Prefix: engine.EnvPrefix(env), Limit: limit}
+	q := store.Query{Table: store.Apps, Prefix: engine.EnvPrefix(env)}
 	if after := r.URL.Query().Get("after"); after != "" {
 		q.From = append(engine.AppKey(env, after), 0)
 	}
-	rows, err := d.cfg.Host.Scan(r.Context(), q)
+	out := []appView{}
+	last, more, err := d.fill(r.Context(), q, limit, func(row store.Row) (string, bool, error) {
+		var a engine.App
+		if err := json.Unmarshal(row.Value, &a); err != nil {
+			return "", false, err
+		}
+		shown := !slices.Contains(d.cfg.Own, a.Door)
+		if shown {
+			out = append(out, appView{Name: a.Name, Door: a.Door, URL: a.URL, Meta: a.Meta, Error: d.cfg.AppError(env, a.Name)})
+		}
+		return a.Name, shown, nil
+	})
 	if err != nil {
 		return err
 	}
-	out := []appView{}
-	last := ""
-	for _, row := range rows {
-		var a engine.App
-		if err := json.Unmarshal(row.Value, &a); err != nil {
-			return err
-		}
-		last = a.Name
-		out = append(out, appView{Name: a.Name, Door: a.Door, URL: a.URL, Meta: a.Meta, Error: d.cfg.AppError(env, a.Name)})
-	}
-	writePage(w, "apps", out, len(rows) == limit, last)
+	writePage(w, "apps", out, more, last)
 	return nil
 }
 
