@@ -1,5 +1,6 @@
 // The demo itself; scripts/demo has seen to it that all it needs is there.
 import { execFileSync, spawn } from "node:child_process";
+import { createHmac, randomBytes } from "node:crypto";
 import { mkdtempSync, openSync, readFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -60,7 +61,7 @@ async function stop(code) {
   process.exit(code);
 }
 
-let runCode; // what the run came to, once it has ended
+let runCode; // what the run and the messages came to, once they have ended
 for (const [signal, number] of [["SIGINT", 2], ["SIGTERM", 15], ["SIGHUP", 1]]) {
   process.on(signal, () => void stop(runCode ?? 128 + number));
 }
@@ -138,7 +139,7 @@ async function port(wanted, whose) {
 
 /** This process's variables without those that would bend the demo. */
 function environment(more) {
-  const bends = /^(INNGEST_|QUARTET_|NODE_ENV$|PORT$|CRM_URL$|NEXT_)/;
+  const bends = /^(INNGEST_|QSTASH_|[A-Z]+_[A-Z]+_\d_QSTASH_|QUARTET_|NODE_ENV$|PORT$|CRM_URL$|APP_URL$|PAYMENTS_SECRET$|NEXT_)/;
   return { ...Object.fromEntries(Object.entries(process.env).filter(([k]) => !bends.test(k))), ...more };
 }
 
@@ -164,12 +165,13 @@ async function startServer() {
 async function startApp(server) {
   const lines = execFileSync(quartet, ["env", `--listen=${server.address}`, "--format=dotenv"], { env: environment(), encoding: "utf8" });
   const point = Object.fromEntries(lines.trim().split("\n").map((line) => line.split(/=(.*)/s, 2)));
+  const secret = randomBytes(16).toString("hex"); // what a payment provider and its customer share
   const next = join(appDir, "node_modules/next/dist/bin/next");
   // KILL, because a development server has nothing to save, and one that is asked to end leaves a process of its telemetry
   // behind for a while, even when that is off.
   const part = start("app", "KILL", process.execPath, [next, "dev", "--hostname=127.0.0.1", `--port=${server.appPort}`], {
     cwd: appDir,
-    env: environment({ ...point, DEMO_SPEED: String(86_400 / daySeconds), NEXT_TELEMETRY_DISABLED: "1" }),
+    env: environment({ ...point, PAYMENTS_SECRET: secret, DEMO_SPEED: String(86_400 / daySeconds), NEXT_TELEMETRY_DISABLED: "1" }),
   });
   await until("the start of the app", part, async () => {
     const res = await fetch(server.appUrl);
@@ -182,7 +184,7 @@ async function startApp(server) {
   if (!functions.some((f) => f.slug === "paperboat-onboarding")) {
     throw new Trouble(`the app registered without its onboarding function: ${functions.map((f) => f.slug).join(", ") || "it has none"}`);
   }
-  return { part, url: server.appUrl };
+  return { part, url: server.appUrl, secret, token: point.QSTASH_TOKEN };
 }
 
 /** Fills in the form and sends it, as a browser without JavaScript does. Returns the page it leads to. */
@@ -201,6 +203,46 @@ async function signUp(app, name, email) {
   return page;
 }
 
+/** Tells the app of a payment, as a payment provider does. Returns the ids of the messages that follow it up, by name. */
+async function pay(app, email) {
+  const body = JSON.stringify({ type: "payment.succeeded", payment: { id: `pay_${randomBytes(4).toString("hex")}`, email, amount: 1200 } });
+  const time = Math.floor(Date.now() / 1000);
+  const signature = createHmac("sha256", app.secret).update(`${time}.${body}`).digest("hex");
+  const res = await fetch(`${app.url}/api/webhooks/payments`, { method: "POST", headers: { "payments-signature": `t=${time},v1=${signature}` }, body });
+  if (!res.ok) throw new Trouble(`the webhook answered ${res.status}. The app says:\n${app.part.tail()}`);
+  const { messages } = await res.json();
+  return { receipt: messages.receipt, "follow-up": messages.followUp };
+}
+
+/** Prints what happens to messages until each of them is delivered or has failed. Returns whether all were delivered. */
+async function followMessages(server, app, messages) {
+  const printed = new Set();
+  const last = new Map(); // name to state
+  const look = async () => {
+    for (const [name, id] of Object.entries(messages)) {
+      const res = await fetch(`${server.url}/v2/logs?messageId=${id}&order=earliestFirst`, { headers: { authorization: `Bearer ${app.token}` } });
+      if (!res.ok) throw new Error(`/v2/logs answered ${res.status}`);
+      for (const [i, e] of (await res.json()).logs.entries()) {
+        if (printed.has(id + i)) continue;
+        printed.add(id + i);
+        last.set(name, e.state);
+        const wait = e.nextDeliveryTime ? took(e.nextDeliveryTime - e.time) : "";
+        const shown = {
+          CREATED: [wait ? "asleep" : "waiting", "created", wait && `to be delivered in ${wait}`],
+          RETRY: ["again", "retry", `${e.error}, again in ${wait}`],
+          DELIVERED: ["done", "delivered", `the app answered ${e.responseStatus}`],
+          FAILED: ["failed", "failed", e.error],
+          CANCELED: ["failed", "cancelled", ""],
+        }[e.state];
+        if (shown) say(`  ${pad(dim(name), 14)}  ${pad(marks[shown[0]], markWidth)}  ${pad(shown[1], 18)}  ${dim(shown[2])}`.trimEnd());
+      }
+    }
+    return Object.keys(messages).every((name) => ["DELIVERED", "FAILED", "CANCELED"].includes(last.get(name)));
+  };
+  await Promise.race([until("delivering the messages", server.part, look), app.part.over]);
+  return [...last.values()].every((state) => state === "DELIVERED");
+}
+
 /** Prints what is new about a run since the last look. */
 class Follower {
   printed = new Set();
@@ -214,7 +256,7 @@ class Follower {
   async look() {
     const { runs } = await this.server.api("/runs?limit=50");
     for (const run of runs.toReversed()) {
-      if (this.ended.has(run.id)) continue;
+      if (this.ended.has(run.id) || run.function.startsWith("qstash-")) continue; // messages are runs too
       const view = await this.server.api(`/runs/${run.id}`);
       this.show(view);
       if (view.run.endedAt) this.ended.set(run.id, view.run);
@@ -251,7 +293,8 @@ async function demo() {
   const app = await startApp(server);
   say(`\n  Quartet  ${server.url}\n  App      ${app.url}\n`);
 
-  const page = await signUp(app, "Ada", "ada@paperboat.example");
+  const email = "ada@paperboat.example";
+  const page = await signUp(app, "Ada", email);
   say(`Ada signed up. Her onboarding takes a day, which is ${daySeconds} seconds here:\n`);
   const follower = new Follower(server);
   const ended = until("the run", server.part, async () => {
@@ -259,10 +302,13 @@ async function demo() {
     return [...follower.ended.values()].find((r) => r.function === "paperboat-onboarding");
   });
   const run = await Promise.race([ended, app.part.over]);
-  runCode = run.status === "completed" ? 0 : 1;
 
-  say(`\n  This run   ${server.url}/runs/${run.id}\n  Dashboard  ${server.url}\n  App        ${app.url}${page}\n`);
-  if (runCode) say(`The run did not complete. The app says:\n${app.part.tail()}\n`);
+  say("\nAda pays for the team plan, and the provider's webhook tells the app, which sends two messages, one for half an hour later:\n");
+  const delivered = await followMessages(server, app, await Promise.race([pay(app, email), app.part.over]));
+  runCode = run.status === "completed" && delivered ? 0 : 1;
+
+  say(`\n  This run   ${server.url}/runs/${run.id}\n  Messages   ${server.url}/messages\n  Dashboard  ${server.url}\n  App        ${app.url}${page}\n`);
+  if (runCode) say(`Not everything completed. The app says:\n${app.part.tail()}\n`);
   if (exitAfterRun) return;
   say("Both keep running until Ctrl-C. What you do in the app shows up here as well:\n");
   for (;;) {

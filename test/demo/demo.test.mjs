@@ -72,6 +72,10 @@ test("shows a whole run and ends, with DEMO_EXIT=1", async (t) => {
     "end completed",
   ], demo.output());
   assert.match(demo.output(), /end +completed +in [\d.]+ s +\{"workspace":"ws_\w+","engaged":false\}/);
+  assert.deepEqual(lines(demo.output(), "receipt"), ["waiting created", "done delivered"], demo.output());
+  assert.deepEqual(lines(demo.output(), "follow-up"), ["asleep created", "done delivered"], demo.output());
+  assert.match(demo.output(), /follow-up +asleep +created +to be delivered in 1\.0 s/);
+  assert.match(demo.output(), /Messages +http:\S+\/messages/);
   assert.deepEqual(demo.left(), []);
 });
 
@@ -90,6 +94,33 @@ test("makes way for whoever has its ports, keeps serving, and stops on Ctrl-C", 
   const [, page] = await demo.says(/App +(\S+\/users\/\S+)/);
   assert.equal((await fetch(run)).status, 200);
   assert.match(await (await fetch(page)).text(), /Your first note is one click away/);
+
+  const mails = await (await fetch(page)).text();
+  for (const text of [/Your receipt pay_\w+ for 12\.00 €/, /How do you like the team plan so far/, /ten folds/]) assert.match(mails, text);
+
+  // The app set up its schedule and its URL group when it started; its handlers take messages of the server only.
+  const v2 = async (path) => (await fetch(`${new URL(run).origin}/v2/${path}`, { headers: { authorization: "Bearer any" } })).json();
+  assert.equal((await v2("schedules/paperboat-weekly-report")).cron, "CRON_TZ=Europe/Lisbon 0 8 * * 1");
+  assert.deepEqual((await v2("topics/user-created")).endpoints.map((e) => e.name), ["welcome-gift", "newsletter"]);
+  const post = async (path, headers) => (await fetch(new URL(path, page), { method: "POST", headers, body: "{}" })).status;
+  assert.equal(await post("/api/jobs/receipt", {}), 403);
+  assert.equal(await post("/api/jobs/receipt", { "upstash-signature": "a.b.c" }), 401);
+  assert.equal(await post("/api/webhooks/payments", { "payments-signature": "t=1,v1=00" }), 401);
+
+  // The outcome of a report goes to its callbacks, which mail the admins.
+  const report = (body) => fetch(`${new URL(run).origin}/v2/publish/${new URL("/api/jobs/report", page)}`, {
+    method: "POST", body,
+    headers: {
+      authorization: "Bearer any", "upstash-retries": "0",
+      "upstash-callback": `${new URL("/api/jobs/report/done", page)}`, "upstash-failure-callback": `${new URL("/api/jobs/report/failed", page)}`,
+    },
+  });
+  await report("{}");
+  await report("no JSON");
+  await until("the mails about the reports", async () => {
+    const text = await (await fetch(page)).text();
+    return /This week: 1 users, 0 notes/.test(text) && /The report failed with status 500; it is kept as \d+-\w+/.test(text);
+  });
 
   // Somebody else's sign-up is followed too, and deleting the account cancels it.
   const server = new URL(run).origin;

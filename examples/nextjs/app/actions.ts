@@ -4,6 +4,8 @@ import { refresh } from "next/cache";
 import { redirect } from "next/navigation";
 import { db, newId } from "@/lib/db";
 import { eventNamed, inngest } from "@/lib/inngest/client";
+import { isConfigured } from "@/lib/qstash/client";
+import { makeReport, userCreated } from "@/lib/qstash/messages";
 import { days } from "@/lib/time";
 
 const field = (form: FormData, name: string) => String(form.get(name) ?? "").trim();
@@ -17,6 +19,7 @@ export async function signUp(form: FormData) {
   db.sessions.set(session.id, session);
   // The id makes the event count once, even if a proxy or an impatient finger repeats this request.
   await inngest.send(eventNamed("user/created").create({ userId: user.id, email, name }, { id: `created-${user.id}` }));
+  if (isConfigured()) await userCreated(user);
   redirect(`/users/${user.id}`);
 }
 
@@ -47,5 +50,10 @@ export async function deleteAccount(form: FormData) {
 export async function syncEverybody() {
   const users = [...db.users.values()].filter((user) => !user.deleted);
   if (users.length) await inngest.send(users.map((user) => eventNamed("contact/changed").create({ userId: user.id })));
+  refresh();
+}
+
+export async function report() {
+  await makeReport();
   refresh();
 }

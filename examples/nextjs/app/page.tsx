@@ -1,7 +1,8 @@
 import Link from "next/link";
 import { connection } from "next/server";
 import { db } from "@/lib/db";
-import { signUp, syncEverybody } from "./actions";
+import { isConfigured } from "@/lib/qstash/client";
+import { report, signUp, syncEverybody } from "./actions";
 
 export default async function Home({ searchParams }: { searchParams: Promise<{ incomplete?: string }> }) {
   await connection(); // the people below are those of now, not of the build
@@ -34,8 +35,15 @@ export default async function Home({ searchParams }: { searchParams: Promise<{ i
               </li>
             ))}
           </ul>
-          <form action={syncEverybody}>
-            <button className="plain">Send everybody to the CRM again</button>
+          <form className="actions">
+            <button formAction={syncEverybody} className="plain">
+              Send everybody to the CRM again
+            </button>
+            {isConfigured() && (
+              <button formAction={report} className="plain">
+                Mail the admins a report
+              </button>
+            )}
           </form>
         </section>
       )}

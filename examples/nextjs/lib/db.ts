@@ -13,6 +13,9 @@ type Tables = {
   notes: Map<string, { userId: string; text: string }>;
   sessions: Map<string, Session>;
   outbox: Mail[];
+  gifts: Map<string, { userId: string; text: string }>;
+  newsletter: Set<string>;
+  handled: Map<string, unknown>; // ids of messages to what was answered
 };
 
 export const admins = [
@@ -29,6 +32,9 @@ export const db: Tables = (here.paperboat ??= {
   notes: new Map(),
   sessions: new Map(),
   outbox: [],
+  gifts: new Map(),
+  newsletter: new Set(),
+  handled: new Map(),
 });
 
 /** Short, and easy to recognize in the dashboard. */

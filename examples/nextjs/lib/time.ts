@@ -1,11 +1,14 @@
-// How long a day is. In real life functions may sleep for months; to watch one work, set DEMO_SPEED to how many times
-// faster than that its sleeps shall pass.
+// How long a day or a minute is. In real life functions may sleep for months; to watch one work, set DEMO_SPEED to how many
+// times faster than that its sleeps shall pass.
 
-const DAY = 24 * 60 * 60 * 1000;
+const MINUTE = 60 * 1000;
 
 /** So many days, in milliseconds, divided by DEMO_SPEED. */
-export function days(n: number) {
+export const days = (n: number) => minutes(n * 24 * 60);
+
+/** So many minutes, as above. */
+export function minutes(n: number) {
   const speed = Number(process.env.DEMO_SPEED ?? 1);
   if (!(speed > 0)) throw new Error(`DEMO_SPEED must be a positive number, not ${process.env.DEMO_SPEED}`);
-  return Math.ceil((n * DAY) / speed);
+  return Math.ceil((n * MINUTE) / speed);
 }

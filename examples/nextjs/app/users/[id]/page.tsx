@@ -10,6 +10,7 @@ export default async function UserPage({ params }: { params: Promise<{ id: strin
   if (!user) notFound();
   const workspace = [...db.workspaces.values()].find((w) => w.ownerId === user.id);
   const notes = [...db.notes.values()].filter((n) => n.userId === user.id).length;
+  const gifts = [...db.gifts.values()].filter((g) => g.userId === user.id);
   const known = [user.email, ...admins.map((a) => a.email)];
   const mails = db.outbox.filter((m) => known.includes(m.to));
   return (
@@ -23,6 +24,12 @@ export default async function UserPage({ params }: { params: Promise<{ id: strin
         <dd>{user.plan}</dd>
         <dt>Notes</dt>
         <dd>{notes}</dd>
+        {gifts.map((gift, i) => (
+          <div key={i} style={{ display: "contents" }}>
+            <dt>Welcome gift</dt>
+            <dd>{gift.text}</dd>
+          </div>
+        ))}
       </dl>
 
       {user.deleted ? (
