@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import type { Attempt, Flow, Step, Trigger } from "./types";
-import { flowWords, stepSegments, takesEvent, waitingWords, type Words } from "./words";
+import type { Attempt, DeadLetter, Flow, Step, Trigger } from "./types";
+import { bodyOf, deadReason, flowWords, limitWords, stepSegments, takesEvent, waitingWords, type Words } from "./words";
 
 const plain = (w: Words) => w.map((x) => (typeof x === "string" ? x : `\`${x.code}\``)).join("");
 const none: Flow = { Concurrency: null, Throttle: null, RateLimit: null, Debounce: null, Batch: null, Singleton: null, Priority: "", StartTimeout: 0, FinishTimeout: 0 };
@@ -44,4 +44,22 @@ test("a step's bar shows its queue, its failures, the waits between and its end"
   expect(stepSegments(retrying, [failed], 500).map((s) => [s.kind, s.from, s.to])).toEqual([["queued", 0, 10], ["failed", 10, 30], ["backoff", 30, 500]]);
   const sleeping = { ...step, type: "sleep", state: "sleeping", seq: 0 } as Step;
   expect(stepSegments(sleeping, [], 500).map((s) => s.kind)).toEqual(["waiting"]);
+});
+
+test("a dead letter says why in one line", () => {
+  const reason = (responseStatus: number, responseBody?: string) => deadReason({ responseStatus, responseBody } as DeadLetter);
+  expect(reason(500, "the disk\n  is full")).toBe("HTTP 500 Internal Server Error: the disk is full");
+  expect(reason(404, "Not Found")).toBe("HTTP 404 Not Found");
+  expect(reason(418)).toBe("HTTP 418");
+  expect(reason(0, "connection refused")).toBe("connection refused");
+  expect(reason(0)).toBe("there was no answer");
+  expect(reason(500, "x".repeat(1000)).length).toBeLessThan(220);
+});
+
+test("a body is text if it can be, and limits read as words", () => {
+  expect(bodyOf(btoa("{\"a\":1}"))).toEqual({ text: "{\"a\":1}" });
+  expect(bodyOf("4oKs")).toEqual({ text: "€" });
+  expect(bodyOf("//79")).toEqual({ bytes: 3 });
+  expect(limitWords(2, 5, 60)).toBe("2 at a time, 5 per 1 min");
+  expect(limitWords(0, 0, 1)).toBe("");
 });

@@ -11,18 +11,18 @@ import { Icon } from "../ui/icons";
 import { Delivery } from "../ui/message";
 import { At, Badge, Countdown, Empty, Id, LiveButton, PageHead, Problem, Skeleton, toast } from "../ui/parts";
 
-const most = 500; // entries of one message that are shown
+const most = 500; // entries of one message that are shown, the latest
 const shownAnswer = 20_000; // bytes of each answer
 
 /** Entries of one moment come in the order in which they were written. */
 const over = (e: LogEntry | undefined) => !!e && ["DELIVERED", "FAILED", "CANCELED"].includes(e.state);
 
 export function MessagePage({ id }: { id: string }) {
-  const live = useLive<{ logs: LogEntry[]; cursor?: string }>(qstash("/logs", { messageId: id, order: "earliestFirst", count: most, trimBody: shownAnswer }), aboutRun(id.replace(/^msg_/, "")));
-  const whole = useLive<{ logs: LogEntry[] }>(qstash("/logs", { messageId: id, count: 1 }), never); // with the body, which does not change
+  const live = useLive<{ logs: LogEntry[]; cursor?: string }>(qstash("/logs", { messageId: id, count: most, trimBody: shownAnswer }), aboutRun(id.replace(/^msg_/, "")));
+  const whole = useLive<{ logs: LogEntry[] }>(qstash("/logs", { messageId: id, order: "earliestFirst", count: 1 }), never); // its creation, with the body, which does not change
   const [cancelling, setCancelling] = useState(false);
-  const log = live.data?.logs;
-  const first = log?.[0];
+  const log = live.data?.logs.toReversed();
+  const first = whole.data?.logs[0] ?? log?.[0];
   const last = log?.at(-1);
   const due = last && !over(last) ? last.nextDeliveryTime : undefined;
   // What was due may have happened without the stream reaching us, so look again.
@@ -57,8 +57,8 @@ export function MessagePage({ id }: { id: string }) {
           <Configuration m={first} />
           <section>
             <h2>What happened</h2>
+            {live.data?.cursor && <p class="muted">Earlier entries are not shown here.</p>}
             {log?.map((e, i) => <Entry key={i} e={e} since={first.time} said={e.error === log[i - 1]?.error} />)}
-            {live.data?.cursor && <p class="muted">Later entries are not shown here. The message's run has all attempts.</p>}
           </section>
           <section>
             <h2>Request</h2>
