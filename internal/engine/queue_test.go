@@ -40,12 +40,12 @@ func TestQueueOfCalls(t *testing.T) {
 		t.Errorf("the queue is %+v", state)
 	}
 	// Another policy holds for those who wait, a pause for everyone, a pin against later policies.
-	b.apply(&SetQueue{Env: "e", Name: "key", Paused: ptr(true)})
+	b.apply(&SetQueue{Env: "e", Name: "key", Paused: new(true)})
 	b.done(b.out[3])
 	if n := len(b.out); n != 5 {
 		t.Errorf("%d calls began in a paused queue", n)
 	}
-	b.apply(&SetQueue{Env: "e", Name: "key", Paused: ptr(false), Parallelism: ptr(5), PinParallelism: ptr(true), ResetWindow: true})
+	b.apply(&SetQueue{Env: "e", Name: "key", Paused: new(false), Parallelism: new(5), PinParallelism: new(true), ResetWindow: true})
 	b.join(3, key)
 	if n := len(b.out); n != 8 {
 		t.Errorf("%d calls began, want 8: three of the new window, with the pinned parallelism", n)
@@ -57,7 +57,7 @@ func TestQueueOfRuns(t *testing.T) {
 	b := setup(t, Config{}, Function{Slug: "f", MaxAttempts: 2})
 	line := QueueJoin{Queue: "line", PerRun: true, Initial: Policy{Parallelism: 1}}
 	b.join(1, line, QueueJoin{Queue: "slow", Policy: &Policy{Parallelism: 1}})
-	b.apply(&SetQueue{Env: "e", Name: "slow", Paused: ptr(true)})
+	b.apply(&SetQueue{Env: "e", Name: "slow", Paused: new(true)})
 	first := b.out[0]
 	b.answer(first, JoinAll, Op{Kind: OpRunFailed, Value: []byte(`{}`), RetryAt: b.now + 500})
 	b.join(2, line)
@@ -65,7 +65,7 @@ func TestQueueOfRuns(t *testing.T) {
 	if n := len(b.out); n != 1 {
 		t.Fatalf("%d calls: the first run waits for its retry and for a paused queue, and holds the line", n)
 	}
-	b.apply(&SetQueue{Env: "e", Name: "slow", Paused: ptr(false)})
+	b.apply(&SetQueue{Env: "e", Name: "slow", Paused: new(false)})
 	if n := len(b.out); n != 2 || b.out[1].Run != first.Run {
 		t.Fatalf("%d calls: the first run goes on when its other queue does", n)
 	}
@@ -86,5 +86,3 @@ func (b *bench) done(c *Call) {
 		b.t.Fatal("an answer was refused")
 	}
 }
-
-func ptr[T any](v T) *T { return &v }

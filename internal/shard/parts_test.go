@@ -24,7 +24,7 @@ func TestPartsAreWhatTheStoreHas(t *testing.T) {
 	begun, kept := map[string]bool{}, 0
 	for n := range 3000 {
 		part := name(rng.IntN(40))
-		rec := store.Record{Table: store.Steps, Key: []byte(part + fmt.Sprint("step-", rng.IntN(4))), Value: []byte(fmt.Sprint(n)), First: !begun[part]}
+		rec := store.Record{Table: store.Steps, Key: []byte(part + fmt.Sprint("step-", rng.IntN(4))), Value: fmt.Append(nil, n), First: !begun[part]}
 		begun[part] = true
 		if !rec.First && rng.IntN(4) == 0 {
 			rec.Value = nil

@@ -34,15 +34,13 @@ func viewFlow(q *engine.QueueState) flowView {
 
 // flowVerbs are what can be done to a key: section 14.3.
 var flowVerbs = map[string]func(q url.Values) (*engine.SetQueue, error){
-	"pause":     func(url.Values) (*engine.SetQueue, error) { return &engine.SetQueue{Paused: ptr(true)}, nil },
-	"resume":    func(url.Values) (*engine.SetQueue, error) { return &engine.SetQueue{Paused: ptr(false)}, nil },
+	"pause":     func(url.Values) (*engine.SetQueue, error) { return &engine.SetQueue{Paused: new(true)}, nil },
+	"resume":    func(url.Values) (*engine.SetQueue, error) { return &engine.SetQueue{Paused: new(false)}, nil },
 	"pin":       pin,
 	"unpin":     unpin,
 	"resetrate": func(url.Values) (*engine.SetQueue, error) { return &engine.SetQueue{ResetWindow: true}, nil },
 	"reset":     func(url.Values) (*engine.SetQueue, error) { return &engine.SetQueue{ResetWindow: true}, nil },
 }
-
-func ptr[T any](v T) *T { return &v }
 
 func pin(q url.Values) (*engine.SetQueue, error) {
 	c := &engine.SetQueue{Create: true}
@@ -71,12 +69,12 @@ func pin(q url.Values) (*engine.SetQueue, error) {
 		return nil, badRequest("give at least one of parallelism, rate and period")
 	}
 	if c.Parallelism != nil {
-		c.PinParallelism = ptr(true)
+		c.PinParallelism = new(true)
 	}
 	if c.Rate != nil || period != nil {
-		c.PinRate, c.ResetWindow = ptr(true), true
+		c.PinRate, c.ResetWindow = new(true), true
 		if period != nil {
-			c.Period = ptr(int64(*period) * 1000)
+			c.Period = new(int64(*period) * 1000)
 		}
 	}
 	return c, nil
@@ -85,10 +83,10 @@ func pin(q url.Values) (*engine.SetQueue, error) {
 func unpin(q url.Values) (*engine.SetQueue, error) {
 	c := &engine.SetQueue{}
 	if q.Get("parallelism") == "true" {
-		c.PinParallelism = ptr(false)
+		c.PinParallelism = new(false)
 	}
 	if q.Get("rate") == "true" {
-		c.PinRate = ptr(false)
+		c.PinRate = new(false)
 	}
 	if c.PinParallelism == nil && c.PinRate == nil {
 		return nil, badRequest("give parallelism=true, rate=true or both")

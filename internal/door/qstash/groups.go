@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -72,9 +73,7 @@ func (o *outgoing) withGroupHeaders(g *group) error {
 	for k, v := range g.Headers {
 		merged[http.CanonicalHeaderKey(k)] = v
 	}
-	for k, v := range o.incoming {
-		merged[k] = v
-	}
+	maps.Copy(merged, o.incoming)
 	queue := o.config.Queue
 	cfg, err := parseConfig(merged, nil)
 	if err != nil {

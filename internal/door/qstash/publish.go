@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -263,9 +264,7 @@ func forwardAll(in, named http.Header) http.Header {
 			out[k] = v
 		}
 	}
-	for k, v := range named {
-		out[k] = v
-	}
+	maps.Copy(out, named)
 	return out
 }
 

@@ -102,7 +102,7 @@ func (d *Door) putSchedule(ctx context.Context, dest string, c *config, body []b
 		if ok, err := d.setQueue(ctx, &engine.SetQueue{Name: queuePrefix + c.Queue}); err != nil {
 			return "", err
 		} else if !ok {
-			if _, err := d.setQueue(ctx, &engine.SetQueue{Name: queuePrefix + c.Queue, Create: true, PerRun: true, Parallelism: ptr(1)}); err != nil {
+			if _, err := d.setQueue(ctx, &engine.SetQueue{Name: queuePrefix + c.Queue, Create: true, PerRun: true, Parallelism: new(1)}); err != nil {
 				return "", err
 			}
 		}
