@@ -173,20 +173,29 @@ func (d *Door) syncOnce(ctx context.Context) {
 	}
 }
 
+// loadApps reads the apps that registered with this door.
 func (d *Door) loadApps(ctx context.Context, env string) ([]*engine.App, error) {
-	rows, err := d.cfg.Host.Scan(ctx, store.Query{Table: store.Apps, Prefix: engine.EnvPrefix(env), Limit: 1000})
-	if err != nil {
-		return nil, err
-	}
-	apps := make([]*engine.App, 0, len(rows))
-	for _, r := range rows {
-		a := &engine.App{}
-		if err := json.Unmarshal(r.Value, a); err != nil {
-			return nil, fmt.Errorf("app %q: %w", r.Key, err)
+	var apps []*engine.App
+	q := store.Query{Table: store.Apps, Prefix: engine.EnvPrefix(env), Limit: 1000}
+	for {
+		rows, err := d.cfg.Host.Scan(ctx, q)
+		if err != nil {
+			return nil, err
 		}
-		apps = append(apps, a)
+		for _, r := range rows {
+			a := &engine.App{}
+			if err := json.Unmarshal(r.Value, a); err != nil {
+				return nil, fmt.Errorf("app %q: %w", r.Key, err)
+			}
+			if a.Door == Name {
+				apps = append(apps, a)
+			}
+		}
+		if len(rows) < q.Limit {
+			return apps, nil
+		}
+		q.From = append(rows[len(rows)-1].Key, 0)
 	}
-	return apps, nil
 }
 
 // syncError says in the protocol's words why an app could not be synced: section 6.4.
