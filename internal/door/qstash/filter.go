@@ -25,7 +25,6 @@ type filter struct {
 	states     []string
 	statuses   []int
 	from, to   int64 // ms; 0: open
-	selects    bool  // anything is named at all
 	restricted bool  // something beyond ids, states and times
 }
 
@@ -79,11 +78,11 @@ func (f *filter) set(key, name string, values []string) error {
 	switch list := lists[key]; {
 	case list != nil:
 		*list = append(*list, values...)
-		f.selects, f.restricted = true, true
+		f.restricted = true
 	case key == "messageid" || key == "messageids":
-		f.ids, f.selects = append(f.ids, values...), true
+		f.ids = append(f.ids, values...)
 	case key == "dlqids":
-		f.dlqIDs, f.selects = append(f.dlqIDs, values...), true
+		f.dlqIDs = append(f.dlqIDs, values...)
 	case key == "state":
 		for _, v := range values {
 			switch v = strings.ToUpper(v); v {
@@ -97,7 +96,6 @@ func (f *filter) set(key, name string, values []string) error {
 				return badRequest("%s: there is no state %q", name, v)
 			}
 		}
-		f.selects = true
 	case key == "responsestatus":
 		for _, v := range values {
 			n, err := strconv.Atoi(v)
@@ -106,7 +104,6 @@ func (f *filter) set(key, name string, values []string) error {
 			}
 			f.statuses = append(f.statuses, n)
 		}
-		f.selects = true
 	case key == "fromdate" || key == "todate":
 		n, err := strconv.ParseInt(values[0], 10, 64)
 		if err != nil {
@@ -117,7 +114,6 @@ func (f *filter) set(key, name string, values []string) error {
 		} else {
 			f.to = n
 		}
-		f.selects = true
 	}
 	return nil
 }

@@ -205,7 +205,7 @@ func (d *Door) cancelMany(w http.ResponseWriter, r *http.Request) error {
 	if len(f.ids) > 0 {
 		count = len(f.ids)
 	}
-	runs, err := d.pending(r.Context(), f)
+	runs, err := d.pending(r.Context(), f, count)
 	if err != nil {
 		return err
 	}
@@ -225,8 +225,8 @@ func (d *Door) cancelMany(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, map[string]int{"cancelled": n})
 }
 
-// pending lists messages that are not delivered yet and that a filter selects.
-func (d *Door) pending(ctx context.Context, f *filter) ([]engine.ID, error) {
+// pending lists messages that are not delivered yet and that a filter selects, at most limit of them if that is not 0.
+func (d *Door) pending(ctx context.Context, f *filter, limit int) ([]engine.ID, error) {
 	if len(f.ids) > 0 {
 		var out []engine.ID
 		for _, run := range f.runs() {
@@ -246,6 +246,9 @@ func (d *Door) pending(ctx context.Context, f *filter) ([]engine.ID, error) {
 	}
 	var out []engine.ID
 	for _, run := range v.([]engine.ID) {
+		if limit > 0 && len(out) == limit {
+			break
+		}
 		m, err := d.load(ctx, run)
 		if err != nil {
 			return nil, err

@@ -161,7 +161,7 @@ func (d *Door) deleteQueue(w http.ResponseWriter, r *http.Request, name string) 
 	if !ok {
 		return done(w)
 	}
-	runs, err := d.pending(ctx, &filter{queues: []string{name}, selects: true, restricted: true})
+	runs, err := d.pending(ctx, &filter{queues: []string{name}, restricted: true}, 0)
 	if err != nil {
 		return err
 	}
