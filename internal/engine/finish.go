@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"cmp"
-
 	"github.com/quartetjobs/quartet/internal/store"
 )
 
@@ -17,8 +15,8 @@ func (m *Machine) cancel(c *Cancel) bool {
 			return false // as good as done
 		}
 		m.putRows(c.Rows)
-		r.later = c.Later
-		m.holdBack(r, c.Reason)
+		r.stopping = &stopping{c.Reason, c.Later}
+		m.holdBack(r)
 		return true
 	}
 	m.putRows(c.Rows)
@@ -30,7 +28,7 @@ func (m *Machine) cancel(c *Cancel) bool {
 // expire ends a run whose finish timeout passed, unless a call is out: what that answers may still be the result.
 func (m *Machine) expire(r *run) {
 	if !r.expired {
-		m.holdBack(r, lateReason)
+		m.holdBack(r)
 	}
 	if !r.calling() {
 		m.giveUp(r)
@@ -38,8 +36,8 @@ func (m *Machine) expire(r *run) {
 }
 
 // holdBack lets nothing more of a run begin: it ends with the calls that are out.
-func (m *Machine) holdBack(r *run, reason string) {
-	r.expired, r.reason = true, reason
+func (m *Machine) holdBack(r *run) {
+	r.expired = true
 	for _, j := range r.jobs {
 		if j.flight == nil {
 			m.withdraw(j)
@@ -48,13 +46,14 @@ func (m *Machine) holdBack(r *run, reason string) {
 	m.touch(r)
 }
 
-// lateReason is why runs end that take too long.
-const lateReason = "not ended within its finish timeout"
-
 // giveUp ends an expired run.
 func (m *Machine) giveUp(r *run) {
-	m.putRows(r.later)
-	m.finish(r, Cancelled, nil, cmp.Or(r.reason, lateReason))
+	reason := "not ended within its finish timeout"
+	if s := r.stopping; s != nil {
+		reason = s.reason
+		m.putRows(s.rows)
+	}
+	m.finish(r, Cancelled, nil, reason)
 }
 
 // finish ends a run, once. Everything it held or waited for is given up, whoever waits for it gets its result, and its

@@ -205,7 +205,7 @@ func (m *Machine) entering(r *run) bool {
 	if r.entered || r.started != 0 {
 		return false
 	}
-	return slices.ContainsFunc(r.spec.queues, func(name string) bool {
+	return slices.ContainsFunc(r.spec.queues(), func(name string) bool {
 		q := m.queues[queueKey(r.env(), name)]
 		return q != nil && q.def.PerRun
 	})
@@ -213,7 +213,7 @@ func (m *Machine) entering(r *run) bool {
 
 func (m *Machine) entryClaims(r *run) []claim {
 	var cs []claim
-	for _, name := range r.spec.queues {
+	for _, name := range r.spec.queues() {
 		if q := m.queues[queueKey(r.env(), name)]; q != nil && q.def.PerRun {
 			q.limiter.refs++
 			cs = append(cs, claim{limiter: q.limiter, perRun: true})

@@ -208,7 +208,7 @@ func (m *Machine) resumeRun(r *run) {
 			}
 		}
 	}
-	for _, name := range r.spec.queues {
+	for _, name := range r.spec.queues() {
 		if q := m.queues[queueKey(r.env(), name)]; q != nil && q.def.PerRun && r.started != 0 {
 			q.limiter.used++
 			r.held = append(r.held, q.limiter)

@@ -36,8 +36,13 @@ type run struct {
 	stored    bool // a live row was written
 	hasSteps  bool // rows of Steps were written, or may have been before the machine was recovered
 	ended     bool
-	reason    string   // why it is expired
-	later     []RowPut // written when an expired run ends as cancelled
+	stopping  *stopping // of an expired run that somebody cancelled
+}
+
+// stopping is what is to be done when an expired run ends as cancelled.
+type stopping struct {
+	reason string
+	rows   []RowPut
 }
 
 // spec is what was decided about a run when its event arrived: everything that needs the event's payload.
@@ -55,9 +60,36 @@ type spec struct {
 	batch       ID
 	original    ID
 	maxAttempts int
-	single      bool // has a singleton key
-	queues      []string
-	target      string // instead of the function's
+	single      bool     // has a singleton key
+	routing     *routing // nil for most
+}
+
+// routing is where a run goes that does not go where its function says.
+type routing struct {
+	queues []string
+	target string // instead of the function's
+}
+
+func (s *spec) queues() []string {
+	if s.routing == nil {
+		return nil
+	}
+	return s.routing.queues
+}
+
+func (s *spec) target() string {
+	if s.routing == nil {
+		return ""
+	}
+	return s.routing.target
+}
+
+// route is the routing of a run in queues or with a target of its own.
+func route(queues []string, target string) *routing {
+	if len(queues) == 0 && target == "" {
+		return nil
+	}
+	return &routing{queues, target}
 }
 
 type cancelSpec struct {
@@ -305,10 +337,10 @@ func (s *spec) encode() encoder {
 	b.id(12, s.batch)
 	b.id(13, s.original)
 	b.int(14, int64(s.maxAttempts))
-	for _, q := range s.queues {
+	for _, q := range s.queues() {
 		b.elem(15, []byte(q))
 	}
-	b.str(16, s.target)
+	b.str(16, s.target())
 	return b
 }
 
@@ -360,6 +392,8 @@ func parseCancel(row []byte, failed *error) (c cancelSpec) {
 }
 
 func parseSpec(row []byte, failed *error) (s spec) {
+	var queues []string
+	var target string
 	err := fields(row, func(n protowire.Number, u uint64, b []byte) {
 		switch n {
 		case 1:
@@ -393,11 +427,12 @@ func parseSpec(row []byte, failed *error) (s spec) {
 		case 14:
 			s.maxAttempts = int(u)
 		case 15:
-			s.queues = append(s.queues, intern(string(b)))
+			queues = append(queues, intern(string(b)))
 		case 16:
-			s.target = intern(string(b))
+			target = intern(string(b))
 		}
 	})
+	s.routing = route(queues, target)
 	if err != nil {
 		*failed = err
 	}

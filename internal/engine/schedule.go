@@ -124,7 +124,7 @@ func (m *Machine) laneFor(j *job) *lane {
 	for _, c := range flow.Concurrency {
 		keyed = keyed || c.Key != "" && (first || !c.PerRun)
 	}
-	if !keyed && len(j.run.spec.queues) == 0 && j.run.spec.target == "" {
+	if !keyed && len(j.run.spec.queues()) == 0 && j.run.spec.target() == "" {
 		if f.lanes[i] == nil {
 			f.lanes[i] = &lane{fn: f, first: first, claims: m.claims(j, first)}
 		}
@@ -140,12 +140,12 @@ func (m *Machine) laneFor(j *job) *lane {
 		b.WriteByte(0)
 		b.WriteString(v)
 	}
-	for _, q := range j.run.spec.queues {
+	for _, q := range j.run.spec.queues() {
 		b.WriteByte(1)
 		b.WriteString(q)
 	}
 	b.WriteByte(2)
-	b.WriteString(j.run.spec.target)
+	b.WriteString(j.run.spec.target())
 	key := b.String()
 	ln := m.lanes[key]
 	if ln == nil {
@@ -170,7 +170,7 @@ func (m *Machine) claims(j *job, first bool) []claim {
 			c.limiter.refs++
 		}
 	}()
-	if target := cmp.Or(j.run.spec.target, d.Target); target != "" {
+	if target := cmp.Or(j.run.spec.target(), d.Target); target != "" {
 		cs = append(cs, claim{limiter: m.limiter("t\x00" + target), limit: m.cfg.PerTarget})
 	}
 	for i, c := range d.Flow.Concurrency {
@@ -183,7 +183,7 @@ func (m *Machine) claims(j *job, first bool) []claim {
 		}
 		cs = append(cs, claim{limiter: m.limiter(concurrencyKey(d, c, value)), limit: c.Limit, perRun: c.PerRun})
 	}
-	for _, name := range j.run.spec.queues {
+	for _, name := range j.run.spec.queues() {
 		if q := m.queues[queueKey(d.Env, name)]; q != nil && !q.def.PerRun {
 			cs = append(cs, claim{limiter: q.limiter})
 		}

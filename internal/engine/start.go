@@ -147,7 +147,7 @@ func (m *Machine) specFor(f *function, events []Event, b begin) spec {
 	ev := &events[0]
 	s := spec{
 		trigger: ev.Name, at: ev.At, parents: b.parents, cron: b.cron, original: b.original, maxAttempts: b.attempts,
-		queues: b.queues, target: b.target,
+		routing: route(b.queues, b.target),
 	}
 	for i := range events {
 		s.events = append(s.events, events[i].ID)
