@@ -150,7 +150,7 @@ func (d *Door) prepare(ctx context.Context) error {
 	v, err := d.cfg.Host.Submit(ctx, &engine.Register{
 		App: engine.App{ID: engine.UUID(uuid.NewSHA1(idSpace, []byte("app"))), Env: d.cfg.Env, Name: "qstash", Door: Name, Checksum: "1"},
 		Functions: []engine.Function{{
-			ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(d.cfg.Env+"\x00message"))), Env: d.cfg.Env, App: "qstash", Slug: slug, Name: "QStash message", Door: Name,
+			ID: d.messageFn(), Env: d.cfg.Env, App: "qstash", Slug: slug, Name: "QStash message", Door: Name,
 			Config: json.RawMessage(`{}`), MaxAttempts: 1, Silent: true,
 		}},
 	})

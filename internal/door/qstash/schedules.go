@@ -26,9 +26,8 @@ type schedule struct {
 	Destination string `json:"destination"`
 	CreatedAt   int64  `json:"createdAt"`
 	config
-	Body     []byte      `json:"body,omitempty"`
-	CallerIP string      `json:"callerIP,omitempty"`
-	Incoming http.Header `json:"incoming,omitempty"` // for Upstash-Header-Forward
+	Body     []byte `json:"body,omitempty"`
+	CallerIP string `json:"callerIP,omitempty"`
 }
 
 // ticked is the result of a tick's run.
@@ -157,7 +156,7 @@ func (d *Door) tick(ctx context.Context, c *engine.Call) *engine.Report {
 	if err == nil {
 		var res *result
 		res, err = d.publish(ctx, &outgoing{
-			dest: s.Destination, config: s.config, body: s.Body, callerIP: s.CallerIP, schedule: s.ID, key: "tick:" + c.Run.String(), incoming: s.Incoming,
+			dest: s.Destination, config: s.config, body: s.Body, callerIP: s.CallerIP, schedule: s.ID, key: "tick:" + c.Run.String(),
 		})
 		if gone(err) {
 			return nil
