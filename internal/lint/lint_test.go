@@ -26,6 +26,7 @@ var floors = [][]string{
 	{"internal/store/sqlite", "internal/store/memory", "internal/store/storetest"},
 	{"internal/engine"},
 	{"internal/store"},
+	{"internal/keyspace/reply"},
 	{"internal/dispatch", "internal/auth", "internal/expr", "internal/cron", "internal/telemetry"},
 }
 
