@@ -51,6 +51,8 @@ type Start struct {
 	MaxAttempts int       // overrides the function's; 0: as the function says
 	Key         string    // idempotency key within the function; "": none
 	KeyWindow   int64     // ms for which Key is remembered; 0: Config.KeyWindow
+	KeyOfRun    bool      // Key names the run: it is taken until the run has ended, and remembered for KeyWindow from then on
+	Ops         []Op      // of a Driven function: what its run begins with, as of a Drive
 	Run         ID        // of the new run; zero: the machine makes one
 	Queues      []QueueJoin
 	Target      string   // shares the calls of Config.PerTarget with others of that name; "": the function's

@@ -161,6 +161,8 @@ func (m *Machine) apply(cmd Command) any {
 		return m.report(c)
 	case *Checkpoint:
 		return m.checkpoint(c)
+	case *Drive:
+		return m.drive(c)
 	case *Cancel:
 		return m.cancel(c)
 	case *Signal:

@@ -66,6 +66,13 @@ func (m *Machine) explainJob(j *job) Waiting {
 	switch {
 	case j.flight != nil:
 		v.What, v.Text = "executing", "a call is being made"
+	case j.await && j.due == 0:
+		v.What, v.Text = "waiting", "waits for what it was planned for"
+		if j.child != (ID{}) {
+			v.What, v.Text = "run", "waits for a run that it invoked: "+j.child.String()
+		}
+	case j.awaiting():
+		v.What, v.Until, v.Text = "waiting", j.due, "waits for what it was planned for"
 	case j.timer.set() && j.attempt > 0:
 		v.What, v.Until = "retrying", j.due
 		v.Text = fmt.Sprintf("attempt %d follows after a failure", j.attempt+1)

@@ -86,6 +86,9 @@ func (m *Machine) finish(r *run, status Status, output []byte, reason string) {
 	m.free(r.held)
 	r.jobs, r.held = nil, nil
 
+	if n := r.spec.name; n != nil {
+		m.rememberKey(m.env(r.env()), StartKey(r.fn.def.Slug, n.key), []UUID{r.fn.def.ID, UUID(r.id)}, m.now+n.window)
+	}
 	switch status {
 	case Completed:
 		m.resolveParents(r.spec.parents, r.id, ValueData, output)

@@ -46,12 +46,20 @@ type Op struct {
 	Step  Step
 	Value []byte // StepDone, RunDone: result; StepFailed, RunFailed: error, all as JSON
 	// Input of a Plan is what its call needs beyond the step's id, opaque here and kept out of memory: it stands under
-	// StepInputKey until the step is done. nil: nothing.
-	Input []byte
+	// StepInputKey until the step is done, or with KeepInput as long as the run's history. nil: nothing.
+	Input     []byte
+	KeepInput bool
 
 	Final   bool  // StepFailed, RunFailed: do not retry
 	RetryAt int64 // StepFailed, RunFailed: when to retry, ms
-	Until   int64 // Sleep: wake; waits and Invoke: give up, ms
+	Until   int64 // Sleep: wake; waits and Invoke: give up; Plan: when to call; ms, 0 for now
+
+	Attempts int         // Plan: how often to call; 0: as often as the run says
+	Target   string      // Plan: what its calls share Config.PerTarget with; "": as the run's
+	Queues   []QueueJoin // Plan: that its calls stand in instead of the run's, none with a slot per run; nil: the run's
+	// Await says that a Plan may be brought forward by a second one of the same step, whose Input it then gets. Without Until it waits
+	// for that only.
+	Await bool
 
 	OnTimeout      []byte    // waits and Invoke: value to memoize at Until
 	OnTimeoutKind  ValueKind // and its kind
@@ -61,7 +69,7 @@ type Op struct {
 	SignalReplaces bool   // WaitSignal: take the name over from another waiting run instead of failing
 	Race           bool   // its completion continues the run at once even under JoinAll
 
-	Child *Start // Invoke: how the other run is started; its Env is this run's
+	Child *Start // Invoke, Plan: how another run is started; its Env is this run's
 
 	Started, Ended int64 // StepDone, StepFailed: when it ran, if the SDK told; 0: the call's times
 }

@@ -135,6 +135,15 @@ func (m *Machine) join(env string, j *QueueJoin) {
 	}
 }
 
+func (m *Machine) joinAll(env string, joins []QueueJoin) []string {
+	var names []string
+	for i := range joins {
+		m.join(env, &joins[i])
+		names = append(names, joins[i].Queue)
+	}
+	return names
+}
+
 func (m *Machine) makeQueue(def Queue) *queue {
 	q := &queue{def: def, limiter: m.limiter("q\x00" + queueKey(def.Env, def.Name))}
 	q.limiter.queue = q
@@ -205,7 +214,7 @@ func (m *Machine) entering(r *run) bool {
 	if r.entered || r.started != 0 {
 		return false
 	}
-	return slices.ContainsFunc(r.spec.queues(), func(name string) bool {
+	return slices.ContainsFunc(r.spec.routed().queues, func(name string) bool {
 		q := m.queues[queueKey(r.env(), name)]
 		return q != nil && q.def.PerRun
 	})
@@ -213,7 +222,7 @@ func (m *Machine) entering(r *run) bool {
 
 func (m *Machine) entryClaims(r *run) []claim {
 	var cs []claim
-	for _, name := range r.spec.queues() {
+	for _, name := range r.spec.routed().queues {
 		if q := m.queues[queueKey(r.env(), name)]; q != nil && q.def.PerRun {
 			q.limiter.refs++
 			cs = append(cs, claim{limiter: q.limiter, perRun: true})

@@ -345,7 +345,10 @@ type StepRow struct {
 	Ended    int64
 	Due      int64 // next attempt, wake-up or give-up
 	Child    ID    // the run that an invoke started
-	Event    ID    // the event that matched
+	// Begin and Job order planned steps whose input is kept: by the time at which they were due first, in ms, and within that by their number.
+	Begin int64
+	Job   uint32
+	Event ID // the event that matched
 }
 
 // stepKeyLen is the length of the hashed step id in keys and memory.
@@ -381,6 +384,8 @@ func (s *StepRow) record(run ID) store.Record {
 	b.int(13, s.Due)
 	b.id(14, s.Child)
 	b.id(15, s.Event)
+	b.int(16, s.Begin)
+	b.uint(17, uint64(s.Job))
 	return store.Record{Table: store.Steps, Key: StepRowKey(run, s.ID), Value: b}
 }
 
@@ -419,6 +424,10 @@ func ParseStepRow(row []byte) (*StepRow, error) {
 			s.Child = toID(b)
 		case 15:
 			s.Event = toID(b)
+		case 16:
+			s.Begin = int64(u)
+		case 17:
+			s.Job = uint32(u)
 		}
 	})
 	return s, err

@@ -208,7 +208,7 @@ func (m *Machine) resumeRun(r *run) {
 			}
 		}
 	}
-	for _, name := range r.spec.queues() {
+	for _, name := range r.spec.routed().queues {
 		if q := m.queues[queueKey(r.env(), name)]; q != nil && q.def.PerRun && r.started != 0 {
 			q.limiter.used++
 			r.held = append(r.held, q.limiter)
@@ -241,6 +241,18 @@ func parseJob(r *run, row []byte, failed *error) *job {
 			j.step, j.key = &s, hashStep(s.ID)
 		case 8:
 			j.input = u != 0
+		case 9:
+			j.keep = u != 0
+		case 10:
+			j.await = u != 0
+		case 11:
+			j.attempts = int(u)
+		case 12:
+			j.begin = int64(u)
+		case 13:
+			j.child = toID(b)
+		case 14:
+			j.routing = parseRouting(b, failed)
 		}
 	})
 	if err != nil {

@@ -86,6 +86,9 @@ func (m *Machine) report(c *Report) bool {
 // proceed makes the next call from the top if it is time for it. stored: a step was done since the last call; now: call
 // even though steps are pending.
 func (m *Machine) proceed(r *run, stored, now bool) {
+	if r.fn.def.Driven {
+		return
+	}
 	if stored {
 		r.idle = 0
 	}
@@ -132,7 +135,7 @@ func (m *Machine) applyOp(r *run, j *job, op *Op, call *CallInfo, p *progress) {
 		if p.memoized > 0 {
 			attempt = 0 // the steps before it were this job's success
 		}
-		final := op.Final || attempt+1 >= r.maxAttempts()
+		final := op.Final || attempt+1 >= j.maxAttempts()
 		m.putAttempt(r, op, attempt, final, call)
 		if !final {
 			m.retry(r, j, attempt+1, op.RetryAt)
@@ -185,6 +188,9 @@ func stepRow(op *Op, j *job, call *CallInfo, kind ValueKind) *StepRow {
 	row := &StepRow{
 		Step: op.Step, Kind: kind, Value: op.Value, Attempt: j.attempt, QueuedAt: j.queuedAt,
 		Started: call.Started, Ended: call.Ended,
+	}
+	if j.step != nil && j.step.ID == op.Step.ID {
+		row.Begin, row.Job = j.inRun()
 	}
 	if op.Started > 0 {
 		row.Started = op.Started
@@ -253,24 +259,44 @@ func (m *Machine) putStep(r *run, row *StepRow) {
 // plan adds a call for one step.
 func (m *Machine) plan(r *run, op *Op) bool {
 	k := hashStep(op.Step.ID)
+	if j := r.jobOf(k); j != nil && !op.Await && j.awaiting() {
+		m.bring(j, op)
+		return true
+	}
 	if r.has(k) || r.isPending(k) {
 		return false
 	}
 	step := op.Step
-	j := m.addJob(r, &step, m.now)
-	j.race = op.Race
-	row := StepRow{Step: step, State: "planned", QueuedAt: m.now, Due: j.due}
-	m.putStep(r, &row)
+	j := &job{run: r, step: &step, key: k, due: max(op.Until, m.now), queuedAt: m.now, race: op.Race, await: op.Await, attempts: op.Attempts, keep: op.KeepInput}
+	if op.Await && op.Until == 0 {
+		j.due = 0
+	}
+	m.number(j)
+	if op.Target != "" || op.Queues != nil {
+		j.routing = &routing{target: op.Target, queues: m.joinAll(r.env(), op.Queues)}
+	}
+	if op.Child != nil {
+		j.child = op.Child.Run
+	}
+	r.jobs = append(r.jobs, j)
+	m.touch(r)
+	m.putStep(r, j.row())
 	if op.Input != nil {
 		j.input = true
 		m.put(store.Record{Table: store.Steps, Key: StepInputKey(r.id, step.ID), Value: op.Input})
+	}
+	m.enqueue(j)
+	if op.Child != nil {
+		child := *op.Child
+		child.Env = r.env()
+		m.startFor(&child, []parent{{r.id, k}})
 	}
 	return true
 }
 
 // dropInput deletes what only the calls of a job needed.
 func (m *Machine) dropInput(j *job) {
-	if j.input {
+	if j.input && !j.keep {
 		m.delete(store.Steps, StepInputKey(j.run.id, j.step.ID))
 		j.input = false
 	}

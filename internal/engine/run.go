@@ -62,26 +62,37 @@ type spec struct {
 	maxAttempts int
 	single      bool     // has a singleton key
 	routing     *routing // nil for most
+	name        *name    // nil for most
 }
 
-// routing is where a run goes that does not go where its function says.
+// routing is where a run or a job goes that does not go where its function says.
 type routing struct {
 	queues []string
 	target string // instead of the function's
 }
 
-func (s *spec) queues() []string {
-	if s.routing == nil {
-		return nil
-	}
-	return s.routing.queues
+// name is the key of a Start with KeyOfRun.
+type name struct {
+	key    string
+	window int64
 }
 
-func (s *spec) target() string {
+var nowhere routing
+
+// routed is where the calls of a run go.
+func (s *spec) routed() *routing {
 	if s.routing == nil {
-		return ""
+		return &nowhere
 	}
-	return s.routing.target
+	return s.routing
+}
+
+// routed is where the calls of a job go.
+func (j *job) routed() *routing {
+	if j.routing != nil {
+		return j.routing
+	}
+	return j.run.spec.routed()
 }
 
 // route is the routing of a run in queues or with a target of its own.
@@ -119,8 +130,14 @@ type job struct {
 	attempt  int
 	gen      int
 	race     bool
-	input    bool  // a row under StepInputKey goes with it
-	queuedAt int64 // when it was created, for display
+	input    bool     // a row under StepInputKey goes with it
+	keep     bool     // and stays when it is done
+	await    bool     // it may be brought forward while it is not due; without a due time it waits for that only
+	attempts int      // in all; 0: as the run says
+	begin    int64    // when it was due first, ms
+	child    ID       // the run that was started with it
+	routing  *routing // nil: the run's
+	queuedAt int64    // when it was created, for display
 }
 
 func (j *job) place() *int32 { return &j.index }
@@ -165,6 +182,13 @@ func (r *run) calling() bool {
 }
 
 func (r *run) env() string { return r.fn.def.Env }
+
+func (j *job) maxAttempts() int {
+	if j.attempts > 0 {
+		return j.attempts
+	}
+	return j.run.maxAttempts()
+}
 
 func (r *run) maxAttempts() int {
 	if r.spec.maxAttempts > 0 {
@@ -278,6 +302,23 @@ func (j *job) encode() encoder {
 		b.elem(7, j.step.encode())
 	}
 	b.bool(8, j.input)
+	b.bool(9, j.keep)
+	b.bool(10, j.await)
+	b.int(11, int64(j.attempts))
+	b.int(12, j.begin)
+	b.id(13, j.child)
+	if j.routing != nil {
+		b.elem(14, j.routing.encode())
+	}
+	return b
+}
+
+func (r *routing) encode() encoder {
+	var b encoder
+	for _, q := range r.queues {
+		b.elem(1, []byte(q))
+	}
+	b.str(2, r.target)
 	return b
 }
 
@@ -337,10 +378,14 @@ func (s *spec) encode() encoder {
 	b.id(12, s.batch)
 	b.id(13, s.original)
 	b.int(14, int64(s.maxAttempts))
-	for _, q := range s.queues() {
+	for _, q := range s.routed().queues {
 		b.elem(15, []byte(q))
 	}
-	b.str(16, s.target())
+	b.str(16, s.routed().target)
+	if s.name != nil {
+		b.str(17, s.name.key)
+		b.int(18, s.name.window)
+	}
 	return b
 }
 
@@ -394,6 +439,7 @@ func parseCancel(row []byte, failed *error) (c cancelSpec) {
 func parseSpec(row []byte, failed *error) (s spec) {
 	var queues []string
 	var target string
+	var called name
 	err := fields(row, func(n protowire.Number, u uint64, b []byte) {
 		switch n {
 		case 1:
@@ -430,11 +476,34 @@ func parseSpec(row []byte, failed *error) (s spec) {
 			queues = append(queues, intern(string(b)))
 		case 16:
 			target = intern(string(b))
+		case 17:
+			called.key = string(b)
+		case 18:
+			called.window = int64(u)
 		}
 	})
 	s.routing = route(queues, target)
+	if called.key != "" {
+		s.name = &called
+	}
 	if err != nil {
 		*failed = err
 	}
 	return s
+}
+
+func parseRouting(row []byte, failed *error) *routing {
+	r := &routing{}
+	err := fields(row, func(n protowire.Number, _ uint64, b []byte) {
+		switch n {
+		case 1:
+			r.queues = append(r.queues, intern(string(b)))
+		case 2:
+			r.target = intern(string(b))
+		}
+	})
+	if err != nil {
+		*failed = err
+	}
+	return r
 }

@@ -75,6 +75,9 @@ func (r *ring) pop() *function {
 
 // enqueue makes a job wait for its due time, or for flow control if that has come.
 func (m *Machine) enqueue(j *job) {
+	if j.await && j.due == 0 {
+		return // it is brought forward some time
+	}
 	if j.due > m.now {
 		m.timers.start(&j.timer, j.due, timerJob, j)
 		return
@@ -87,6 +90,7 @@ func (m *Machine) ready(j *job) {
 	if j.run.expired {
 		return // it ends as soon as the call that is out returns
 	}
+	j.await = false // what it waited for will not be asked for any more, however often it is tried
 	m.seq++
 	j.seq = m.seq
 	ln := m.laneFor(j)
@@ -124,7 +128,8 @@ func (m *Machine) laneFor(j *job) *lane {
 	for _, c := range flow.Concurrency {
 		keyed = keyed || c.Key != "" && (first || !c.PerRun)
 	}
-	if !keyed && len(j.run.spec.queues()) == 0 && j.run.spec.target() == "" {
+	to := j.routed()
+	if !keyed && len(to.queues) == 0 && to.target == "" {
 		if f.lanes[i] == nil {
 			f.lanes[i] = &lane{fn: f, first: first, claims: m.claims(j, first)}
 		}
@@ -140,12 +145,12 @@ func (m *Machine) laneFor(j *job) *lane {
 		b.WriteByte(0)
 		b.WriteString(v)
 	}
-	for _, q := range j.run.spec.queues() {
+	for _, q := range to.queues {
 		b.WriteByte(1)
 		b.WriteString(q)
 	}
 	b.WriteByte(2)
-	b.WriteString(j.run.spec.target())
+	b.WriteString(to.target)
 	key := b.String()
 	ln := m.lanes[key]
 	if ln == nil {
@@ -170,7 +175,7 @@ func (m *Machine) claims(j *job, first bool) []claim {
 			c.limiter.refs++
 		}
 	}()
-	if target := cmp.Or(j.run.spec.target(), d.Target); target != "" {
+	if target := cmp.Or(j.routed().target, d.Target); target != "" {
 		cs = append(cs, claim{limiter: m.limiter("t\x00" + target), limit: m.cfg.PerTarget})
 	}
 	for i, c := range d.Flow.Concurrency {
@@ -183,7 +188,7 @@ func (m *Machine) claims(j *job, first bool) []claim {
 		}
 		cs = append(cs, claim{limiter: m.limiter(concurrencyKey(d, c, value)), limit: c.Limit, perRun: c.PerRun})
 	}
-	for _, name := range j.run.spec.queues() {
+	for _, name := range j.routed().queues {
 		if q := m.queues[queueKey(d.Env, name)]; q != nil && !q.def.PerRun {
 			cs = append(cs, claim{limiter: q.limiter})
 		}
@@ -340,7 +345,7 @@ func (m *Machine) fly(ln *lane, j *job) {
 	m.flights[fl.request] = fl
 	call := &Call{
 		Request: fl.request, Run: r.id, Fn: r.fn.def, Events: r.spec.events, Job: j.id, Attempt: j.attempt,
-		MaxAttempts: r.maxAttempts(), Generation: j.gen, State: r.doorState, QueuedAt: j.due, Started: r.started,
+		MaxAttempts: j.maxAttempts(), Generation: j.gen, State: r.doorState, QueuedAt: j.due, Started: r.started,
 		Steps: len(r.steps) > 0 || r.spec.original != (ID{}), // a repeated run may have input for a step
 	}
 	if j.step != nil {

@@ -25,6 +25,8 @@ type begin struct {
 	id       ID
 	queues   []string
 	target   string
+	ops      []Op
+	name     *name
 }
 
 // startCommand starts one function because somebody asked for it by name.
@@ -40,26 +42,42 @@ func (m *Machine) startFor(c *Start, parents []parent) StartReply {
 	}
 	// The command's key is worth an event key of its own, that nothing else can have. Beside the function stands its run.
 	key := StartKey(c.Slug, c.Key)
-	if c.Key != "" {
-		if known := m.knownKey(e, key, c.known); len(known) > 1 {
-			return StartReply{Outcome: Duplicate, Run: ID(known[1])}
-		}
+	if run := m.taken(e, c); run != (ID{}) {
+		return StartReply{Outcome: Duplicate, Run: run}
 	}
 	m.storeEvents(e, c)
-	b := begin{bypass: c.Bypass, direct: true, original: c.Original, presets: c.Presets, attempts: c.MaxAttempts, id: c.Run, target: c.Target, parents: parents}
-	for i := range c.Queues {
-		m.join(c.Env, &c.Queues[i])
-		b.queues = append(b.queues, c.Queues[i].Queue)
+	b := begin{
+		bypass: c.Bypass, direct: true, original: c.Original, presets: c.Presets, attempts: c.MaxAttempts, id: c.Run, target: c.Target, parents: parents,
+		queues: m.joinAll(c.Env, c.Queues), ops: c.Ops,
+	}
+	if c.KeyOfRun && c.Key != "" {
+		b.name = &name{c.Key, cmp.Or(c.KeyWindow, m.cfg.KeyWindow)}
 	}
 	rep := m.start(f, c.Events, b)
 	rep.Event = c.Events[0].ID
 	if rep.Outcome == Started {
 		if c.Key != "" {
-			m.rememberKey(e, key, []UUID{f.def.ID, UUID(rep.Run)}, cmp.Or(c.KeyWindow, m.cfg.KeyWindow))
+			expires := m.now + cmp.Or(c.KeyWindow, m.cfg.KeyWindow)
+			if b.name != nil {
+				expires = 0
+			}
+			m.rememberKey(e, key, []UUID{f.def.ID, UUID(rep.Run)}, expires)
 		}
 		m.putRows(c.Rows)
 	}
 	return rep
+}
+
+// taken is the run that was started under the key of a command; zero when it may be started.
+func (m *Machine) taken(e *env, c *Start) ID {
+	if c.Key == "" {
+		return ID{}
+	}
+	known := m.knownKey(e, StartKey(c.Slug, c.Key), c.known)
+	if len(known) < 2 || c.KeyOfRun && m.runs[ID(known[1])] == nil {
+		return ID{}
+	}
+	return ID(known[1])
 }
 
 func (m *Machine) storeEvents(e *env, c *Start) {
@@ -130,16 +148,16 @@ func (m *Machine) knownKey(e *env, key string, loaded []UUID) []UUID {
 }
 
 func (m *Machine) useKey(e *env, key string, fn UUID, loaded []UUID) {
-	m.rememberKey(e, key, append(slices.Clone(m.knownKey(e, key, loaded)), fn), m.cfg.KeyWindow)
+	m.rememberKey(e, key, append(slices.Clone(m.knownKey(e, key, loaded)), fn), m.now+m.cfg.KeyWindow)
 }
 
-func (m *Machine) rememberKey(e *env, key string, fns []UUID, window int64) {
+func (m *Machine) rememberKey(e *env, key string, fns []UUID, expires int64) {
 	m.recent.setStarted(e.name+"\x00"+key, fns)
 	row := make([]byte, 0, len(fns)*len(UUID{}))
 	for _, f := range fns {
 		row = append(row, f[:]...)
 	}
-	m.put(store.Record{Table: store.Idempotency, Key: IdempotencyKey(e.name, key), Value: row, Expires: m.now + window})
+	m.put(store.Record{Table: store.Idempotency, Key: IdempotencyKey(e.name, key), Value: row, Expires: expires})
 }
 
 // specFor evaluates everything about a run that needs the event's payload.
@@ -147,7 +165,7 @@ func (m *Machine) specFor(f *function, events []Event, b begin) spec {
 	ev := &events[0]
 	s := spec{
 		trigger: ev.Name, at: ev.At, parents: b.parents, cron: b.cron, original: b.original, maxAttempts: b.attempts,
-		routing: route(b.queues, b.target),
+		routing: route(b.queues, b.target), name: b.name,
 	}
 	for i := range events {
 		s.events = append(s.events, events[i].ID)
@@ -251,6 +269,13 @@ func (m *Machine) newRun(f *function, s spec, b *begin) *run {
 	}
 	row := m.row(r)
 	m.put(row.record())
+	if f.def.Driven {
+		m.touch(r)
+		for i := range b.ops {
+			m.driveOp(r, &b.ops[i])
+		}
+		return r
+	}
 	m.addJob(r, first, max(m.now, s.at))
 	return r
 }

@@ -50,6 +50,7 @@ type Function struct {
 	Cancel      []CancelRule
 	Flow        Flow
 
+	Driven   bool // its runs make no calls from the top: see Drive
 	Silent   bool // its runs' ends are not turned into facts for the door (see Settle)
 	Archived bool // no longer registered: starts nothing new, existing runs go on
 	Paused   bool // starts nothing new: matches become skipped runs

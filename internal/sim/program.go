@@ -24,6 +24,7 @@ type program struct {
 	join   engine.Join
 	fifo   bool // one run at a time, in the order of the events
 	child  bool // started by others only
+	driven bool
 }
 
 type item struct {
@@ -49,6 +50,7 @@ func makePrograms(rng *rand.Rand) []*program {
 		p.flow = makeFlow(rng, p)
 		progs = append(progs, p)
 	}
+	progs = append(progs, &program{slug: drivenSlug, event: "none", child: true, driven: true, fails: 20})
 	progs = append(progs, &program{slug: "message", event: "none", child: true, fails: 20, stages: [][]item{{{engine.OpStepDone, "m"}}}})
 	return append(progs, &program{slug: "child", event: "none", child: true, fails: 10, stages: [][]item{{{engine.OpStepDone, "c"}}}})
 }
@@ -97,7 +99,7 @@ func (w *world) registration() *engine.Register {
 	for i, p := range w.progs {
 		f := engine.Function{
 			ID: engine.UUID{byte(i + 1)}, Env: env, App: "app", Slug: p.slug, Name: p.slug, Door: "sim", Target: "app", MaxAttempts: 4, Flow: p.flow,
-			Triggers: []engine.Trigger{{Event: p.event}}, Config: json.RawMessage(`{}`),
+			Triggers: []engine.Trigger{{Event: p.event}}, Config: json.RawMessage(`{}`), Driven: p.driven,
 		}
 		if p.cancel {
 			f.Cancel = []engine.CancelRule{{Event: "stop", If: "event.data.k == async.data.k"}}
@@ -170,12 +172,14 @@ func (w *world) answer() {
 	p := w.program(c.Fn.Slug)
 	rep := &engine.Report{Run: c.Run, Request: c.Request, Join: p.join, Call: engine.CallInfo{Started: w.now, Ended: w.now}}
 	ran := []string{}
-	if !w.calm && w.rng.IntN(100) < p.fails {
+	if p.driven {
+		rep.Ops, ran = w.driveWork(c, p.fails)
+	} else if !w.calm && w.rng.IntN(100) < p.fails {
 		rep.Ops = []engine.Op{{Kind: engine.OpRunFailed, Value: []byte(`{"message":"boom"}`), RetryAt: w.now + int64(w.rng.IntN(3000)), Final: w.rng.IntN(10) == 0}}
 	} else {
 		rep.Ops, ran = w.work(p, c)
 	}
-	if !w.calm && len(ran) == 1 && c.StepID == "" && w.rng.IntN(6) == 0 {
+	if !w.calm && !p.driven && len(ran) == 1 && c.StepID == "" && w.rng.IntN(6) == 0 {
 		// The app stores its step while it goes on, and then the connection breaks.
 		cp := &engine.Checkpoint{Run: c.Run, Job: c.Job, Request: c.Request, Ops: slices.Clone(rep.Ops)}
 		w.apply(cp, func(v any) {

@@ -132,22 +132,15 @@ func (c *checker) published(m *message, r engine.StartReply) {
 
 // queued checks a call of a message against the queues that it is in.
 func (c *checker) queued(cl *call) {
-	m := c.messages[cl.Run]
-	if m == nil {
-		return
-	}
-	for _, name := range m.queues {
+	for _, name := range c.queuesOf(cl) {
 		out, inside := 0, 0
 		for id, r := range c.runs {
-			if o := c.messages[id]; o == nil || !slices.Contains(o.queues, name) {
-				continue
-			}
 			for _, x := range r.out {
-				if x.life == cl.life {
+				if x.life == cl.life && slices.Contains(c.queuesOf(x), name) {
 					out++
 				}
 			}
-			if !c.ended(id) {
+			if m := c.messages[id]; m != nil && slices.Contains(m.queues, name) && !c.ended(id) {
 				inside++
 			}
 		}
@@ -162,6 +155,19 @@ func (c *checker) queued(cl *call) {
 			c.window(name, p, int64(cl.Request.Time()))
 		}
 	}
+}
+
+// queuesOf are the queues that a call stands in: those of its run, or of its step.
+func (c *checker) queuesOf(cl *call) []string {
+	if m := c.messages[cl.Run]; m != nil {
+		return m.queues
+	}
+	if d := c.driven[cl.Run]; d != nil {
+		if s := d.steps[cl.StepID]; s != nil && s.queue != "" {
+			return []string{s.queue}
+		}
+	}
+	return nil
 }
 
 // window checks that a rate is kept. What counts is when the machine began a call, which may be let out later. A call that a crash

@@ -184,8 +184,10 @@ func (w *world) step() {
 	switch n := w.rng.IntN(100); {
 	case n < 16:
 		w.sendEvents()
-	case n < 22:
+	case n < 20:
 		w.publish()
+	case n < 24:
+		w.drive()
 	case n < 52:
 		w.answer()
 	case n < 60:
@@ -235,7 +237,10 @@ func (w *world) settleDown() error {
 		}
 		at, ok := w.core.Machine.Next()
 		if !ok {
-			return nil
+			if !w.endDriven() {
+				return nil
+			}
+			continue
 		}
 		w.now = max(w.now, at)
 		w.tick()
