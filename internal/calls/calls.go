@@ -44,6 +44,14 @@ func (r *Runner) Go(c *engine.Call, call func(context.Context, *engine.Call) *en
 	}()
 }
 
+// Do runs something else in the background that belongs to the calls and is waited for like them. It does not block.
+func (r *Runner) Do(fn func(context.Context)) {
+	if r.stopped.Load() {
+		return
+	}
+	r.wg.Go(func() { fn(context.Background()) })
+}
+
 // report hands the outcome to the engine. When there is too much to do it waits: what an app did must not be lost for
 // that. When the shard is gone it gives up, since recovery makes the call again.
 func (r *Runner) report(rep *engine.Report) {
@@ -61,6 +69,9 @@ func (r *Runner) InFlight() int64 { return r.inFlight.Load() }
 
 // Stop makes no more calls: what the engine asks for from now on is asked for again after a restart.
 func (r *Runner) Stop() { r.stopped.Store(true) }
+
+// Stopped says that Stop was called.
+func (r *Runner) Stopped() bool { return r.stopped.Load() }
 
 // Drain waits until the calls that are out have answered and their answers are stored.
 func (r *Runner) Drain() { r.wg.Wait() }

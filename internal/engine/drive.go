@@ -84,6 +84,7 @@ func (m *Machine) driveDone(r *run, op *Op) {
 	if j := r.jobOf(hashStep(op.Step.ID)); j != nil {
 		row.Step, row.QueuedAt, row.Attempt = *j.step, j.queuedAt, j.attempt
 		row.Begin, row.Job = j.inRun()
+		row.Child = j.child
 	} else if op.KeepInput {
 		r.nextJob++
 		row.Begin, row.Job = m.now, r.nextJob

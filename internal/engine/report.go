@@ -191,6 +191,7 @@ func stepRow(op *Op, j *job, call *CallInfo, kind ValueKind) *StepRow {
 	}
 	if j.step != nil && j.step.ID == op.Step.ID {
 		row.Begin, row.Job = j.inRun()
+		row.Child = j.child
 	}
 	if op.Started > 0 {
 		row.Started = op.Started

@@ -129,7 +129,11 @@ func (s *Server) effect(e engine.Effect) {
 			s.inngest.Call(e)
 		}
 	case *engine.Settle:
-		s.inngest.Settle(e)
+		if e.Door == qstash.Name {
+			s.qstash.Settle(e)
+		} else {
+			s.inngest.Settle(e)
+		}
 	default:
 		panic(fmt.Sprintf("BUG: server: unknown effect %T", e))
 	}

@@ -25,16 +25,15 @@ func (d *Door) serveBatch(w http.ResponseWriter, r *http.Request, rest string) e
 	if err := allow(r, http.MethodPost); err != nil {
 		return err
 	}
-	if strings.Trim(rest, "/") != "" {
+	switch rest = strings.Trim(rest, "/"); {
+	case strings.EqualFold(rest, "trigger"):
+		return d.serveBatchTrigger(w, r)
+	case rest != "":
 		return notFound("endpoint", r.URL.Path)
 	}
-	body, err := d.readBody(w, r, maxBatch)
+	items, err := d.readBatch(w, r)
 	if err != nil {
 		return err
-	}
-	var items []json.RawMessage
-	if err := json.Unmarshal(body, &items); err != nil {
-		return badRequest("the body is no JSON array: %v", err)
 	}
 	answers := make([]any, len(items))
 	var list []*prepared
@@ -42,7 +41,10 @@ func (d *Door) serveBatch(w http.ResponseWriter, r *http.Request, rest string) e
 	for i, raw := range items {
 		p, err := d.batchItem(r, raw)
 		var in *inputError
+		var over *overError
 		switch {
+		case errors.As(err, &over):
+			return err
 		case errors.As(err, &in):
 			answers[i] = map[string]any{"error": in.msg, "status": in.status}
 		case err != nil:
@@ -64,6 +66,18 @@ func (d *Door) serveBatch(w http.ResponseWriter, r *http.Request, rest string) e
 	return writeJSON(w, http.StatusOK, answers)
 }
 
+// readBatch reads the array that a batch is.
+func (d *Door) readBatch(w http.ResponseWriter, r *http.Request) (items []json.RawMessage, err error) {
+	body, err := d.readBody(w, r, maxBatch)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(body, &items); err != nil {
+		return nil, badRequest("the body is no JSON array: %v", err)
+	}
+	return items, nil
+}
+
 // batchItem prepares one item.
 func (d *Door) batchItem(r *http.Request, raw json.RawMessage) (*prepared, error) {
 	var it batchItem
@@ -78,7 +92,11 @@ func (d *Door) batchItem(r *http.Request, raw json.RawMessage) (*prepared, error
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := parseConfig(h, query)
+	all, err := mergeHeaders(h, query)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := readConfig(all, ownPrefix, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +113,7 @@ func (d *Door) batchItem(r *http.Request, raw json.RawMessage) (*prepared, error
 	if int64(len(body)) > d.cfg.MaxBody {
 		return nil, &inputError{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", d.cfg.MaxBody)}
 	}
-	return d.prepareMessages(r.Context(), &outgoing{dest: dest, config: *cfg, body: body, callerIP: callerIP(r), incoming: h})
+	return d.prepareAny(r.Context(), all, &outgoing{dest: dest, config: *cfg, body: body, callerIP: callerIP(r), incoming: h})
 }
 
 // itemHeader reads values that are texts or lists of texts: section 4.4.

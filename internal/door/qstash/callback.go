@@ -110,7 +110,11 @@ func (d *Door) callbackStarts(o *outgoing) ([]*engine.Start, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.starts, nil
+	var starts []*engine.Start
+	for _, c := range p.commands {
+		starts = append(starts, c.(*engine.Start))
+	}
+	return starts, nil
 }
 
 func orEmpty(h http.Header) http.Header {

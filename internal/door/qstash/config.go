@@ -214,7 +214,7 @@ func readConfig(h http.Header, prefix string, depth int) (*config, error) {
 
 // serverOwned are headers that the delivery itself decides; nobody can forward them: section 4.2.
 var serverOwned = []string{
-	"Upstash-Message-Id", "Upstash-Signature", "Upstash-Retried", "Upstash-Region", "Upstash-Caller-Ip", "Content-Type", "Content-Length", "Host",
+	"Accept-Encoding", "Upstash-Message-Id", "Upstash-Signature", "Upstash-Retried", "Upstash-Region", "Upstash-Caller-Ip", "Content-Type", "Content-Length", "Host",
 	"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }
 

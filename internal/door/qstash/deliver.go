@@ -77,19 +77,25 @@ func gone(err error) bool {
 	return errors.Is(err, shard.ErrUnavailable) || errors.Is(err, store.ErrClosed) || errors.Is(err, dispatch.ErrStopped)
 }
 
-// make makes the request.
+// make makes the request of a message.
 func (a *attempt) make(ctx context.Context) error {
 	d := a.door
-	keys, err := d.keys(ctx)
-	if err != nil {
-		return err
-	}
 	a.active = d.logRow(a.call.Run, logEntry{State: stateActive})
 	// Who looks at a delivery that takes its time sees that it is under way.
 	note := time.AfterFunc(300*time.Millisecond, func() {
 		_ = d.cfg.Host.Post(&engine.Put{Rows: []engine.RowPut{a.active}}, nil) // it is written with the outcome as well
 	})
 	defer note.Stop()
+	return a.send(ctx)
+}
+
+// send makes the request.
+func (a *attempt) send(ctx context.Context) error {
+	d := a.door
+	keys, err := d.keys(ctx)
+	if err != nil {
+		return err
+	}
 	now := d.cfg.Now()
 	header := http.Header{}
 	maps.Copy(header, a.m.Header)
@@ -160,7 +166,7 @@ func (a *attempt) failed() {
 	entry := logEntry{State: stateError, Error: a.errMsg}
 	a.describe(&entry)
 	value := errorValue(a.errMsg)
-	final := a.call.Attempt+1 >= a.call.MaxAttempts || a.status == 489 && a.header.Get("Upstash-Nonretryable-Error") == "true"
+	final := a.call.Attempt+1 >= a.call.MaxAttempts || a.nonRetryable()
 	if !final {
 		at := a.at.Add(a.wait())
 		a.log(entry, logEntry{State: stateRetry, Error: a.errMsg, NextDelivery: at.UnixMilli()})
@@ -170,9 +176,10 @@ func (a *attempt) failed() {
 		}
 		return
 	}
-	dead := d.deadRow(a)
 	a.log(entry, logEntry{State: stateFailed, Error: a.errMsg})
-	a.rep.Rows = append(a.rep.Rows, dead)
+	if !a.m.NoDead {
+		a.rep.Rows = append(a.rep.Rows, d.deadRow(&deadLetter{At: a.at.UnixMilli(), Run: a.call.Run, Status: a.status, Header: a.header, Body: a.answer()}))
+	}
 	id := dlqID(a.at, a.call.Run)
 	told := a.callbacks(id)
 	if len(told) == 0 {

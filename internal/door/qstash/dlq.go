@@ -24,6 +24,13 @@ type deadLetter struct {
 	Status int         `json:"status"` // 0: no answer
 	Header http.Header `json:"header,omitempty"`
 	Body   []byte      `json:"body,omitempty"` // the answer, or why there was none
+
+	// Of a workflow run: section 31.
+	Workflow   bool      `json:"workflow,omitempty"`
+	Step       string    `json:"step,omitempty"` // whose delivery failed
+	Retried    int       `json:"retried,omitempty"`
+	MaxRetries int       `json:"maxRetries,omitempty"`
+	Callback   engine.ID `json:"callback,omitzero"` // run of the message that tells of it
 }
 
 func (l *deadLetter) id() string { return strconv.FormatInt(l.At, 10) + "-" + l.Run.String() }
@@ -41,12 +48,11 @@ func (d *Door) deadKey(id string) (key []byte, ok bool) {
 	return append(append(engine.EnvPrefix(d.cfg.Env), stamp[:6]...), u[:]...), true
 }
 
-// deadRow is the row of the dead letter that an attempt ends as.
-func (d *Door) deadRow(a *attempt) engine.RowPut {
-	l := deadLetter{At: a.at.UnixMilli(), Run: a.call.Run, Status: a.status, Header: a.header, Body: a.answer()}
+// deadRow is the row of a dead letter.
+func (d *Door) deadRow(l *deadLetter) engine.RowPut {
 	key, _ := d.deadKey(l.id()) // made of its own parts
 	row := engine.RowPut{Table: store.Dead, Key: key, Value: mustJSON(l)}
-	row.Tags[0] = string(a.call.Run[:])
+	row.Tags[0] = string(l.Run[:])
 	if d.cfg.Keep > 0 {
 		row.Expires = l.At + 4*d.cfg.Keep.Milliseconds() // what failed is kept longer than what did not
 	}
@@ -108,21 +114,27 @@ func (d *Door) serveDLQ(w http.ResponseWriter, r *http.Request, rest string) err
 	return wrongMethod(r)
 }
 
-// dead reads a dead letter and its message, or says that there is none.
-func (d *Door) dead(ctx context.Context, id string) (*deadLetter, *message, error) {
+// deadLetter reads a dead letter, or says that there is none.
+func (d *Door) deadLetter(ctx context.Context, id string) (*deadLetter, error) {
 	key, ok := d.deadKey(id)
 	if !ok {
-		return nil, nil, notFound("DLQ message", id)
+		return nil, notFound("DLQ message", id)
 	}
 	raw, ok, err := d.cfg.Host.Get(ctx, store.Dead, key)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if !ok {
-		return nil, nil, notFound("DLQ message", id)
+		return nil, notFound("DLQ message", id)
 	}
 	l := &deadLetter{}
-	if err := json.Unmarshal(raw, l); err != nil {
+	return l, json.Unmarshal(raw, l)
+}
+
+// dead reads a dead letter and its message, or says that there is none.
+func (d *Door) dead(ctx context.Context, id string) (*deadLetter, *message, error) {
+	l, err := d.deadLetter(ctx, id)
+	if err != nil {
 		return nil, nil, err
 	}
 	m, err := d.load(ctx, l.Run)
@@ -132,8 +144,8 @@ func (d *Door) dead(ctx context.Context, id string) (*deadLetter, *message, erro
 	return l, m, err
 }
 
-// scanDead gives every dead letter that a filter selects to fn until fn returns false; next is where the next page begins, "" at the end.
-func (d *Door) scanDead(ctx context.Context, f *filter, cursor string, oldest bool, fn func(*deadLetter, *message) bool) (next string, err error) {
+// scanDead gives every message's dead letter that a filter selects to fn until fn returns false.
+func (d *Door) scanDead(ctx context.Context, f *filter, cursor string, oldest bool, fn func(*deadLetter, *message) bool) error {
 	if len(f.dlqIDs) > 0 {
 		for _, id := range f.dlqIDs {
 			l, m, err := d.dead(ctx, id)
@@ -142,19 +154,30 @@ func (d *Door) scanDead(ctx context.Context, f *filter, cursor string, oldest bo
 				continue
 			}
 			if err != nil {
-				return "", err
+				return err
 			}
 			if !fn(l, m) {
-				return "", nil
+				return nil
 			}
 		}
-		return "", nil
+		return nil
 	}
+	return d.scanDeadRows(ctx, cursor, oldest, func(l *deadLetter) (bool, error) {
+		if !f.within(l.At) || len(f.statuses) > 0 && !slices.Contains(f.statuses, l.Status) {
+			return true, nil
+		}
+		m, err := d.load(ctx, l.Run)
+		return err == nil && (m == nil || !f.matches(l.Run, m) || fn(l, m)), err
+	})
+}
+
+// scanDeadRows gives every dead letter to fn until that returns false.
+func (d *Door) scanDeadRows(ctx context.Context, cursor string, oldest bool, fn func(*deadLetter) (bool, error)) error {
 	q := store.Query{Table: store.Dead, Prefix: engine.EnvPrefix(d.cfg.Env), Desc: !oldest, Limit: 200}
 	if cursor != "" {
 		key, ok := d.deadKey(cursor)
 		if !ok {
-			return "", badRequest("invalid cursor %q", cursor)
+			return badRequest("invalid cursor %q", cursor)
 		}
 		if oldest {
 			q.From = append(key, 0)
@@ -165,40 +188,36 @@ func (d *Door) scanDead(ctx context.Context, f *filter, cursor string, oldest bo
 	for seen := 0; seen < maxScanned; {
 		rows, err := d.cfg.Host.Scan(ctx, q)
 		if err != nil {
-			return "", err
+			return err
 		}
 		for _, row := range rows {
 			seen++
 			l := &deadLetter{}
 			if err := json.Unmarshal(row.Value, l); err != nil {
-				return "", err
+				return err
 			}
 			if oldest {
 				q.From = append(slices.Clone(row.Key), 0)
 			} else {
 				q.To = row.Key
 			}
-			if !f.within(l.At) || len(f.statuses) > 0 && !slices.Contains(f.statuses, l.Status) {
-				continue
-			}
-			m, err := d.load(ctx, l.Run)
-			if err != nil {
-				return "", err
-			}
-			if m != nil && f.matches(l.Run, m) && !fn(l, m) {
-				return l.id(), nil
+			if more, err := fn(l); err != nil || !more {
+				return err
 			}
 		}
 		if len(rows) < q.Limit {
-			return "", nil
+			return nil
 		}
 	}
-	return "", nil
+	return nil
 }
 
 // listDead is GET /v2/dlq.
 func (d *Door) listDead(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
+	if q.Get("source") == "workflow" {
+		return d.listRunDead(w, r)
+	}
 	f, err := parseFilter(q, dlqFilters)
 	if err != nil {
 		return err
@@ -212,22 +231,20 @@ func (d *Door) listDead(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	list := []deadView{}
-	if q.Get("source") != "workflow" { // there are no workflow runs yet
-		more := false
-		next, err := d.scanDead(r.Context(), f, q.Get("cursor"), q.Get("order") == "earliestFirst", func(l *deadLetter, m *message) bool {
-			if more = len(list) == count; more {
-				return false
-			}
-			l.Body = cut(l.Body, trim)
-			list = append(list, l.view(m.cut(trim)))
-			return true
-		})
-		if err != nil {
-			return err
+	more := false
+	err = d.scanDead(r.Context(), f, q.Get("cursor"), q.Get("order") == "earliestFirst", func(l *deadLetter, m *message) bool {
+		if more = len(list) == count; more {
+			return false
 		}
-		if more && next != "" && len(list) > 0 {
-			return writeJSON(w, http.StatusOK, map[string]any{"messages": list, "cursor": list[len(list)-1].DLQID})
-		}
+		l.Body = cut(l.Body, trim)
+		list = append(list, l.view(m.cut(trim)))
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	if more {
+		return writeJSON(w, http.StatusOK, map[string]any{"messages": list, "cursor": list[len(list)-1].DLQID})
 	}
 	return writeJSON(w, http.StatusOK, map[string]any{"messages": list})
 }
@@ -250,7 +267,7 @@ func (d *Door) selectDead(w http.ResponseWriter, r *http.Request) (ids []string,
 		count = len(f.dlqIDs)
 	}
 	more := false
-	_, err = d.scanDead(r.Context(), f, q.Get("cursor"), false, func(l *deadLetter, m *message) bool {
+	err = d.scanDead(r.Context(), f, q.Get("cursor"), false, func(l *deadLetter, m *message) bool {
 		if more = len(ids) == count; more {
 			return false
 		}
@@ -277,11 +294,7 @@ func (d *Door) deleteManyDead(w http.ResponseWriter, r *http.Request) error {
 	if _, err := d.cfg.Host.Submit(r.Context(), put); err != nil {
 		return err
 	}
-	out := map[string]any{"deleted": len(ids)}
-	if cursor != "" {
-		out["cursor"] = cursor
-	}
-	return writeJSON(w, http.StatusOK, out)
+	return writeJSON(w, http.StatusOK, withCursor(map[string]any{"deleted": len(ids)}, cursor))
 }
 
 // retry makes a new message of a dead letter, which is gone from then on. Headers of the request change the message's configuration.
@@ -337,11 +350,7 @@ func (d *Door) retryMany(w http.ResponseWriter, r *http.Request) error {
 		}
 		list = append(list, p)
 	}
-	out := map[string]any{"responses": list}
-	if cursor != "" {
-		out["cursor"] = cursor
-	}
-	return writeJSON(w, http.StatusCreated, out)
+	return writeJSON(w, http.StatusCreated, withCursor(map[string]any{"responses": list}, cursor))
 }
 
 // override takes over what a request says and leaves the rest: section 10.5.

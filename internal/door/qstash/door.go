@@ -100,6 +100,10 @@ func (d *Door) Call(c *engine.Call) {
 		d.calls.Go(c, d.tick)
 		return
 	}
+	if c.Fn.Slug == workflowSlug {
+		d.calls.Go(c, d.deliverStep)
+		return
+	}
 	d.calls.Go(c, d.deliver)
 }
 
@@ -148,10 +152,13 @@ func (d *Door) prepare(ctx context.Context) error {
 		return err
 	}
 	v, err := d.cfg.Host.Submit(ctx, &engine.Register{
-		App: engine.App{ID: engine.UUID(uuid.NewSHA1(idSpace, []byte("app"))), Env: d.cfg.Env, Name: "qstash", Door: Name, Checksum: "1"},
+		App: engine.App{ID: engine.UUID(uuid.NewSHA1(idSpace, []byte("app"))), Env: d.cfg.Env, Name: "qstash", Door: Name, Checksum: "2"},
 		Functions: []engine.Function{{
 			ID: d.messageFn(), Env: d.cfg.Env, App: "qstash", Slug: slug, Name: "QStash message", Door: Name,
 			Config: json.RawMessage(`{}`), MaxAttempts: 1, Silent: true,
+		}, {
+			ID: d.workflowFn(), Env: d.cfg.Env, App: "qstash", Slug: workflowSlug, Name: "QStash workflow", Door: Name, Config: json.RawMessage(`{}`),
+			MaxAttempts: 1, Driven: true,
 		}},
 	})
 	if err != nil {
@@ -178,7 +185,10 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	err := d.authenticate(r)
+	var err error
+	if !isHook(r) {
+		err = d.authenticate(r)
+	}
 	if err == nil {
 		err = d.serve(w, r)
 	}
@@ -231,6 +241,11 @@ var endpoints = map[string]func(d *Door, w http.ResponseWriter, r *http.Request,
 	"dlq":               (*Door).serveDLQ,
 	"keys":              (*Door).serveKeys,
 	"rotate":            (*Door).serveRotate,
+	"trigger":           (*Door).serveTrigger,
+	"workflows":         (*Door).serveWorkflows,
+	"wait":              (*Door).serveWait,
+	"notify":            (*Door).serveNotify,
+	"waiters":           (*Door).serveWaiters,
 	"readiness": func(_ *Door, w http.ResponseWriter, _ *http.Request, _ string) error {
 		return writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	},

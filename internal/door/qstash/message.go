@@ -21,6 +21,7 @@ type message struct {
 	CallerIP   string `json:"callerIP,omitempty"`
 	ScheduleID string `json:"scheduleId,omitempty"`
 	Callback   bool   `json:"isCallback,omitempty"` // it tells of another message: section 9
+	NoDead     bool   `json:"noDead,omitempty"`     // it becomes no dead letter: what it tells of is one already
 }
 
 // config is what headers say about a message: section 4. A schedule has one too, for the messages that it makes.

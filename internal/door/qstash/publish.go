@@ -35,6 +35,9 @@ type published struct {
 	MessageID    string `json:"messageId"`
 	URL          string `json:"url,omitempty"` // of group messages
 	Deduplicated bool   `json:"deduplicated,omitempty"`
+
+	WorkflowRunID     string `json:"workflowRunId,omitempty"` // of one that starts a workflow run: section 22.1
+	WorkflowCreatedAt int64  `json:"workflowCreatedAt,omitempty"`
 }
 
 // servePublish is POST /v2/publish/{destination}.
@@ -68,7 +71,11 @@ func (d *Door) publishRequest(w http.ResponseWriter, r *http.Request, prefix, qu
 	if err != nil {
 		return err
 	}
-	cfg, err := parseConfig(r.Header, query)
+	all, err := mergeHeaders(r.Header, query)
+	if err != nil {
+		return err
+	}
+	cfg, err := readConfig(all, ownPrefix, 0)
 	if err != nil {
 		return err
 	}
@@ -82,7 +89,14 @@ func (d *Door) publishRequest(w http.ResponseWriter, r *http.Request, prefix, qu
 		}
 		return writeJSON(w, http.StatusOK, map[string]string{"scheduleId": id})
 	}
-	res, err := d.publish(r.Context(), &outgoing{dest: dest, config: *cfg, body: body, callerIP: callerIP(r), incoming: r.Header})
+	p, err := d.prepareAny(r.Context(), all, &outgoing{dest: dest, config: *cfg, body: body, callerIP: callerIP(r), incoming: r.Header})
+	if err != nil {
+		return err
+	}
+	if err := d.startAll(r.Context(), p); err != nil {
+		return err
+	}
+	res, err := p.result()
 	if err != nil {
 		return err
 	}
@@ -104,6 +118,8 @@ type outgoing struct {
 	schedule string          // id of the schedule that makes it
 	key      string          // makes it once only: what was asked for may be asked for again after a crash
 	callback bool            // it tells of another message
+	noDead   bool            // and of what is a dead letter already
+	id       engine.ID       // of its run; zero: a new one
 	incoming http.Header     // of the request, for Upstash-Header-Forward
 	retried  []engine.RowPut // written together with it
 }
@@ -134,24 +150,36 @@ func (d *Door) publish(ctx context.Context, o *outgoing) (*result, error) {
 	return p.result()
 }
 
-// prepared are the messages of one publish, before they are started.
+// prepared is what one publish asks of the engine.
 type prepared struct {
-	messages []*message
-	starts   []*engine.Start
-	replies  []engine.StartReply
+	commands []engine.Command
+	replies  []any
 	errs     []error
-	group    bool
+	read     func(replies []any) (*result, error) // what clients hear of the replies
+}
+
+// prepareAny prepares messages, or what a publish asks of a workflow run. all are its headers.
+func (d *Door) prepareAny(ctx context.Context, all http.Header, o *outgoing) (*prepared, error) {
+	run, err := parseRunHeaders(all)
+	if err != nil {
+		return nil, err
+	}
+	if run != nil {
+		return d.submit(ctx, &submission{run: run, dest: o.dest, config: &o.config, body: o.body, callerIP: o.callerIP})
+	}
+	return d.prepareMessages(ctx, o)
 }
 
 // prepareMessages resolves a destination.
 func (d *Door) prepareMessages(ctx context.Context, o *outgoing) (*prepared, error) {
-	p := &prepared{}
+	var messages []*message
+	group := false
 	if far := d.cfg.Now().Add(maxDelay * time.Second).UnixMilli(); o.config.NotBefore > far {
 		return nil, &inputError{http.StatusPreconditionFailed, fmt.Sprintf("Upstash-Not-Before: more than %d days from now", maxDelay/(24*3600))}
 	}
 	switch {
 	case isURL(o.dest):
-		p.messages = []*message{d.message(o, o.dest, o.topic, o.endpoint)}
+		messages = []*message{d.message(o, o.dest, o.topic, o.endpoint)}
 	case strings.HasPrefix(o.dest, "api/"):
 		return nil, &inputError{http.StatusNotImplemented, "this server has no provider for the destination " + o.dest}
 	default:
@@ -165,34 +193,33 @@ func (d *Door) prepareMessages(ctx context.Context, o *outgoing) (*prepared, err
 		if err := o.withGroupHeaders(g); err != nil {
 			return nil, err
 		}
-		p.group = true
+		group = true
 		for _, e := range g.Endpoints {
-			p.messages = append(p.messages, d.message(o, e.URL, g.Name, e.Name))
+			messages = append(messages, d.message(o, e.URL, g.Name, e.Name))
 		}
 	}
-	for _, m := range p.messages {
+	p := &prepared{read: func(replies []any) (*result, error) { return readMessages(messages, group, replies) }}
+	for _, m := range messages {
 		c, err := d.startCommand(ctx, o, m)
 		if err != nil {
 			return nil, err
 		}
-		p.starts = append(p.starts, c)
+		p.commands = append(p.commands, c)
 	}
 	return p, nil
 }
 
-// startAll makes the runs of messages, in order, with as few waits for the disk as there can be. An error means that nothing is known
+// startAll does what publishes ask for, in order, with as few waits for the disk as there can be. An error means that nothing is known
 // of any of them; errors of single ones are in their publishes.
 func (d *Door) startAll(ctx context.Context, list ...*prepared) error {
 	var wg sync.WaitGroup
 	for _, p := range list {
-		p.replies, p.errs = make([]engine.StartReply, len(p.starts)), make([]error, len(p.starts))
-		for i, c := range p.starts {
+		p.replies, p.errs = make([]any, len(p.commands)), make([]error, len(p.commands))
+		for i, c := range p.commands {
 			wg.Add(1)
 			err := d.cfg.Host.Post(c, func(v any, err error) {
 				defer wg.Done()
-				if p.errs[i] = err; err == nil {
-					p.replies[i] = v.(engine.StartReply)
-				}
+				p.replies[i], p.errs[i] = v, err
 			})
 			if err != nil {
 				p.errs[i] = err
@@ -218,17 +245,24 @@ func (p *prepared) result() (*result, error) {
 	if err := errors.Join(p.errs...); err != nil {
 		return nil, err
 	}
-	r := &result{group: p.group}
-	for i, rep := range p.replies {
+	return p.read(p.replies)
+}
+
+var errStarting = &inputError{http.StatusServiceUnavailable, "the server is starting; try again in a moment"}
+
+func readMessages(messages []*message, group bool, replies []any) (*result, error) {
+	r := &result{group: group}
+	for i, v := range replies {
+		rep := v.(engine.StartReply)
 		out := published{MessageID: messageID(rep.Run)}
 		switch rep.Outcome {
 		case engine.Duplicate:
 			out.Deduplicated = true
 		case engine.NotFound:
-			return nil, &inputError{http.StatusServiceUnavailable, "the server is starting; try again in a moment"}
+			return nil, errStarting
 		}
-		if p.group {
-			out.URL = p.messages[i].URL
+		if group {
+			out.URL = messages[i].URL
 		}
 		r.list = append(r.list, out)
 	}
@@ -239,7 +273,7 @@ func (d *Door) message(o *outgoing, url, group, endpoint string) *message {
 	now := d.cfg.Now().UnixMilli()
 	m := &message{
 		URL: url, Topic: group, Endpoint: endpoint, config: o.config, Body: o.body, CreatedAt: now, CallerIP: o.callerIP, ScheduleID: o.schedule,
-		Callback: o.callback,
+		Callback: o.callback, NoDead: o.noDead,
 	}
 	if m.ForwardAll {
 		m.Header = forwardAll(o.incoming, m.Header)
@@ -270,7 +304,10 @@ func forwardAll(in, named http.Header) http.Header {
 
 // startCommand is how the engine is told of a message.
 func (d *Door) startCommand(ctx context.Context, o *outgoing, m *message) (*engine.Start, error) {
-	id := d.cfg.NewID(d.cfg.Now().UnixMilli())
+	id := o.id
+	if id == (engine.ID{}) {
+		id = d.cfg.NewID(d.cfg.Now().UnixMilli())
+	}
 	data, err := json.Marshal(m)
 	if err != nil {
 		return nil, err
@@ -289,25 +326,26 @@ func (d *Door) startCommand(ctx context.Context, o *outgoing, m *message) (*engi
 		c.Queues = append(c.Queues, engine.QueueJoin{Queue: queuePrefix + m.Queue, PerRun: true, Initial: engine.Policy{Parallelism: 1}})
 	}
 	if f := m.Flow; f != nil {
-		c.Queues = append(c.Queues, engine.QueueJoin{
-			Queue: flowPrefix + f.Key, Policy: &engine.Policy{Parallelism: f.Parallelism, Rate: f.Rate, Period: f.Period * 1000},
-		})
+		c.Queues = append(c.Queues, flowJoin(f))
 	}
 	created := logEntry{State: stateCreated}
 	if m.NotBefore > m.CreatedAt {
 		created.NextDelivery = m.NotBefore
 	}
 	c.Rows = append(d.logRows(id, created), o.retried...)
-	if c.Key != "" {
-		row, ok, err := d.cfg.Host.Get(ctx, store.Idempotency, engine.IdempotencyKey(d.cfg.Env, engine.StartKey(slug, c.Key)))
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			c.SetKnown(engine.ParseIdempotency(row))
-		}
+	return c, d.setKnown(ctx, c)
+}
+
+// setKnown tells a command what the store has under its key.
+func (d *Door) setKnown(ctx context.Context, c *engine.Start) error {
+	if c.Key == "" {
+		return nil
 	}
-	return c, nil
+	row, ok, err := d.cfg.Host.Get(ctx, store.Idempotency, engine.IdempotencyKey(d.cfg.Env, engine.StartKey(c.Slug, c.Key)))
+	if err == nil && ok {
+		c.SetKnown(engine.ParseIdempotency(row))
+	}
+	return err
 }
 
 // dedupKey is the key of section 5.5, "" for messages that are not deduplicated. An endpoint of a group has a key of its own.
