@@ -40,7 +40,9 @@ type Config struct {
 	// Status() int that the input was wrong.
 	Send   func(ctx context.Context, env string, body []byte) (ids []string, err error)
 	Invoke func(ctx context.Context, env, slug string, body []byte) (event string, err error)
-	Now    func() time.Time // default time.Now
+	// Rerun starts a run of a Driven function again.
+	Rerun func(ctx context.Context, run engine.ID) (engine.ID, error)
+	Now   func() time.Time // default time.Now
 }
 
 // Dashboard serves the API and the web application.

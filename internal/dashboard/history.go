@@ -380,13 +380,18 @@ func (d *Dashboard) getRun(w http.ResponseWriter, r *http.Request, env string) e
 			Started: a.Call.Started, Ended: a.Call.Ended, Status: a.Call.Status, Headers: rawJSON(a.Call.Headers), Body: string(a.Call.Body),
 		})
 	}
+	fn, err := d.loadFunction(ctx, env, run.Slug)
+	if err != nil {
+		return err
+	}
+	driven := fn != nil && fn.Driven
 	var why engine.Explanation
 	if !run.Status.Ended() {
 		if why, err = shard.Do[engine.Explanation](ctx, d.cfg.Host, &engine.Explain{Run: run.ID}); err != nil {
 			return err
 		}
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"run": viewRun(run, true), "events": events, "steps": steps, "attempts": attempts, "waiting": why, "now": d.cfg.Now().UnixMilli()})
+	writeJSON(w, http.StatusOK, map[string]any{"run": viewRun(run, true), "events": events, "steps": steps, "attempts": attempts, "waiting": why, "driven": driven, "now": d.cfg.Now().UnixMilli()})
 	return nil
 }
 
@@ -449,6 +454,13 @@ func (d *Dashboard) rerun(w http.ResponseWriter, r *http.Request, env string) er
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<20)).Decode(&in); err != nil && err != io.EOF {
 		return badRequest("invalid JSON: " + err.Error())
 	}
+	fn, err := d.loadFunction(r.Context(), env, run.Slug)
+	if err != nil {
+		return err
+	}
+	if fn != nil && fn.Driven {
+		return d.rerunDriven(w, r, run.ID, in.FromStep)
+	}
 	start := &engine.Start{Env: env, Slug: run.Slug, Existing: true, Bypass: true, Original: run.ID}
 	for _, id := range run.Events {
 		e, err := history.Event(r.Context(), d.cfg.Host, env, id)
@@ -475,6 +487,19 @@ func (d *Dashboard) rerun(w http.ResponseWriter, r *http.Request, env string) er
 		return &apiError{http.StatusConflict, "the function is no longer registered"}
 	}
 	writeJSON(w, http.StatusOK, map[string]string{"run": reply.Run.String()})
+	return nil
+}
+
+// rerunDriven repeats a run whose steps its app submits: its door knows how they begin.
+func (d *Dashboard) rerunDriven(w http.ResponseWriter, r *http.Request, run engine.ID, fromStep string) error {
+	if fromStep != "" {
+		return badRequest("a run of this kind can be rerun as a whole only")
+	}
+	id, err := d.cfg.Rerun(r.Context(), run)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"run": id.String()})
 	return nil
 }
 

@@ -120,8 +120,11 @@ func (m *Machine) number(j *job) {
 // row is what the store has of a planned step until its call is through.
 func (j *job) row() *StepRow {
 	row := &StepRow{Step: *j.step, State: "planned", QueuedAt: j.queuedAt, Due: j.due, Child: j.child}
-	if j.await {
+	switch {
+	case j.await:
 		row.State = "waiting"
+	case j.due > j.queuedAt:
+		row.State = "sleeping"
 	}
 	row.Begin, row.Job = j.inRun()
 	return row

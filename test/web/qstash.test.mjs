@@ -194,3 +194,59 @@ test("every page fits and is accessible", async (t) => {
     await accessible(page, `dialog at ${width} px, ${scheme}`);
   }
 });
+
+test("a failed workflow run is seen on the run page, resumed, and restarted", async (t) => {
+  const w = await world(t);
+  // What the library does, without it: each call submits the next step, and the last one ends the run.
+  const http = createServer(async (req, res) => {
+    const chunks = [];
+    for await (const c of req) chunks.push(c);
+    const steps = JSON.parse(Buffer.concat(chunks)).map((s) => Buffer.from(s.body, "base64").toString());
+    const runId = req.headers["upstash-workflow-runid"];
+    const submit = (step, extra) => w.v2("POST", "batch", { body: JSON.stringify([{ destination: url, headers: { "upstash-workflow-init": "false", "upstash-workflow-runid": runId, "upstash-workflow-url": url, ...extra }, body: JSON.stringify({ concurrent: 1, ...step }) }]) });
+    if (steps.length === 1) await submit({ stepId: 1, stepName: "charge the card", stepType: "Run", out: '{"charged":true}' });
+    else if (w.state.broken) return res.writeHead(500).end('{"error":"Error","message":"the printer is on fire"}');
+    else if (steps.length === 2) await submit({ stepId: 2, stepName: "rest", stepType: "SleepFor", sleepFor: 3600 }, { "upstash-delay": "1h" });
+    res.end("{}");
+  });
+  await new Promise((ok) => http.listen(0, "127.0.0.1", ok));
+  later(t, () => {
+    http.closeAllConnections();
+    return new Promise((ok) => http.close(ok));
+  });
+  const url = `http://127.0.0.1:${http.address().port}/wf`;
+  for (const id of ["wfr_a", "wfr_b"]) {
+    await w.v2("POST", "batch", { body: JSON.stringify([{ destination: url, headers: { "upstash-workflow-init": "true", "upstash-workflow-runid": id, "upstash-workflow-url": url, "upstash-retries": "0", "upstash-feature-set": "WF_TriggerOnConfig,InitialBody" }, body: '{"order":7}' }]) });
+  }
+  const page = await openPage(t, w.server, { path: "/dead" });
+  await page.getByText("No dead letters.").waitFor();
+  await page.getByRole("navigation", { name: "Kind" }).getByRole("link", { name: "Workflow runs" }).click();
+  const row = (id) => page.getByRole("row", { name: new RegExp(id) });
+  await row("wfr_b").getByText("HTTP 500 Internal Server Error").waitFor();
+  await row("wfr_a").getByRole("link", { name: url }).click();
+  await page.getByRole("heading", { level: 1, name: "qstash-workflow" }).waitFor();
+  await page.getByRole("button", { name: /^charge the card/ }).waitFor();
+  await page.getByLabel("Why this run failed").getByText("the printer is on fire").first().waitFor();
+  w.state.broken = false;
+  await page.goBack();
+  await row("wfr_a").getByRole("button", { name: "Resume wfr_a" }).click();
+  await row("wfr_a").waitFor({ state: "detached" });
+  await row("wfr_b").getByRole("checkbox").check();
+  await page.getByRole("button", { name: "Restart selected…" }).click();
+  await page.getByRole("dialog", { name: "Restart 1 run?" }).getByRole("button", { name: "Restart" }).click();
+  await row("wfr_b").waitFor({ state: "detached" });
+  const resting = await until("two that rest", async () => {
+    const { runs } = await w.v2("GET", "workflows/logs?state=RUN_STARTED");
+    return runs.length === 2 && runs.every((r) => r.steps.length === 3) && runs;
+  });
+  assert.ok(!resting.some((r) => ["wfr_a", "wfr_b"].includes(r.workflowRunId)));
+  const message = resting[0].steps[0].steps[0].messageId;
+  await page.goto(`${w.server.url}/runs/${message.replace("msg_", "")}`);
+  await page.getByLabel("What this run waits for").getByText("rest").first().waitFor();
+  await page.getByRole("button", { name: /^rest/ }).click();
+  assert.equal(await page.getByRole("button", { name: "Rerun from this step…" }).count(), 0);
+  if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT, fullPage: true });
+  await accessible(page);
+  await page.getByRole("button", { name: "Rerun", exact: true }).click();
+  await page.getByText("A new run was started.").waitFor();
+});

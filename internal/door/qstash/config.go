@@ -36,6 +36,9 @@ type inputError struct {
 
 func (e *inputError) Error() string { return e.msg }
 
+// Status is the HTTP status that says so.
+func (e *inputError) Status() int { return e.status }
+
 // overLimit says that a value is well formed but more than the server allows, which is answered 412: section 19.
 type overLimit string
 

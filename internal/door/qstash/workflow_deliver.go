@@ -56,7 +56,7 @@ func (d *Door) deliverStep(ctx context.Context, c *engine.Call) *engine.Report {
 	case a.step.item.Kind == itemCall:
 		a.called()
 	case a.delivered() && a.misplaced() == "":
-		a.rep.Ops = []engine.Op{a.stepOp(engine.OpStepDone, outcome{Status: a.status}.json())}
+		a.rep.Ops = []engine.Op{a.stepOp(engine.OpStepDone, a.result())}
 	default:
 		a.undelivered()
 	}
@@ -128,6 +128,16 @@ func (a *stepAttempt) misplaced() string {
 	return ""
 }
 
+// result is what the run page shows as the outcome of a step: what the library submitted, or else how its delivery was answered.
+func (a *stepAttempt) result() []byte {
+	if a.step.item.Kind == itemStep {
+		if step, err := parseStepJSON(a.step.item.Body); err == nil && len(step.Out) > 0 {
+			return asJSON([]byte(outText(step.Out)))
+		}
+	}
+	return outcome{Status: a.status}.json()
+}
+
 func (a *stepAttempt) stepOp(kind engine.OpKind, value []byte) engine.Op {
 	return engine.Op{Kind: kind, Step: a.step.Step, Value: value}
 }
@@ -188,7 +198,7 @@ func (a *stepAttempt) called() {
 	back := &item{Kind: itemCallback, Body: body, Config: cfg, Step: it.Step}
 	back.Own = !slices.Contains(splitList(strings.Join(it.Config.CallbackHeader["Feature-Set"], ",")), featureTriggerConfig)
 	show := step.show(callbackID(step.StepID))
-	show.Opts = mustJSON(map[string]any{"callback": true})
+	show.Type = "callback"
 	a.rep.Ops = []engine.Op{done, a.door.itemOp(show, back)}
 }
 

@@ -273,6 +273,43 @@ func (d *Door) repeatRun(ctx context.Context, header http.Header, l *deadLetter,
 	if h == nil {
 		return nil, notFound("DLQ message", l.id())
 	}
+	key, _ := d.deadKey(l.id())
+	c, err := d.startAgain(ctx, h, header, resume)
+	if err != nil {
+		return nil, err
+	}
+	c.Rows = append(c.Rows, engine.RowPut{Table: store.Dead, Key: key})
+	v, err := d.cfg.Host.Submit(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if v.(engine.StartReply).Outcome != engine.Started {
+		return nil, errStarting
+	}
+	return &triggered{RunID: c.Key, CreatedAt: created(c.Run)}, nil
+}
+
+// Rerun starts a run of a workflow again from its beginning, as a new one.
+func (d *Door) Rerun(ctx context.Context, run engine.ID) (engine.ID, error) {
+	h, err := d.history(ctx, run)
+	if err != nil {
+		return engine.ID{}, err
+	}
+	if h == nil {
+		return engine.ID{}, notFound("workflow run", run.String())
+	}
+	c, err := d.startAgain(ctx, h, nil, false)
+	if err != nil {
+		return engine.ID{}, err
+	}
+	if _, err := d.cfg.Host.Submit(ctx, c); err != nil {
+		return engine.ID{}, err
+	}
+	return c.Run, nil
+}
+
+// startAgain is the command that starts a run again, with what a request says otherwise about its configuration.
+func (d *Door) startAgain(ctx context.Context, h *runHistory, header http.Header, resume bool) (*engine.Start, error) {
 	w := *h.w
 	w.RunID, w.Invoker, w.NotBefore = newRunID(), nil, 0
 	w.Header, w.FailureHeader = w.Header.Clone(), w.FailureHeader.Clone()
@@ -291,24 +328,15 @@ func (d *Door) repeatRun(ctx context.Context, header http.Header, l *deadLetter,
 	if err != nil {
 		return nil, err
 	}
-	c.Original = l.Run
-	key, _ := d.deadKey(l.id())
-	c.Rows = append(c.Rows, engine.RowPut{Table: store.Dead, Key: key})
+	c.Original = h.id
 	for _, s := range h.steps {
 		if resume && s.item.Event != "" && s.Seq == 0 && s.item.Await {
-			if row, ok := d.waitAgain(ctx, h, s, &w, c.Run); ok {
+			if row, ok := d.waitAgain(h, s, &w, c.Run); ok {
 				c.Rows = append(c.Rows, row)
 			}
 		}
 	}
-	v, err := d.cfg.Host.Submit(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	if v.(engine.StartReply).Outcome != engine.Started {
-		return nil, errStarting
-	}
-	return &triggered{RunID: w.RunID, CreatedAt: created(c.Run)}, nil
+	return c, nil
 }
 
 // resumeOps are the steps of a run for another one that goes on from them. Invoked runs are not started again: their step keeps waiting for
@@ -341,7 +369,7 @@ func (d *Door) resumeOps(h *runHistory, at int64) []engine.Op {
 }
 
 // waitAgain is the row of a step that goes on waiting in another run.
-func (d *Door) waitAgain(_ context.Context, h *runHistory, s *runStep, w *workflow, run engine.ID) (engine.RowPut, bool) {
+func (d *Door) waitAgain(h *runHistory, s *runStep, w *workflow, run engine.ID) (engine.RowPut, bool) {
 	step, err := parseStepJSON(s.item.Body)
 	if err != nil {
 		return engine.RowPut{}, false

@@ -90,7 +90,8 @@ func (d *Door) endRun(w http.ResponseWriter, r *http.Request, runID string) erro
 		now := d.nowMS()
 		for _, s := range h.steps {
 			if s.Seq == 0 && s.begun(now) {
-				c.Ops = append(c.Ops, engine.Op{Kind: engine.OpStepDone, Step: s.Step, Value: outcome{Status: http.StatusOK}.json(), Started: s.Begin, Ended: now})
+				a := stepAttempt{step: s, attempt: attempt{status: http.StatusOK}}
+				c.Ops = append(c.Ops, engine.Op{Kind: engine.OpStepDone, Step: s.Step, Value: a.result(), Started: s.Begin, Ended: now})
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package qstash
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -132,18 +133,17 @@ func notBefore(c *config, now int64) int64 {
 	return 0
 }
 
+// shownTypes are the words that the run page has for the library's types of steps.
+var shownTypes = map[string]string{
+	"Run": "run", "SleepFor": "sleep", "SleepUntil": "sleep", "Call": "call", "Wait": "waitForEvent", "Notify": "notify", "Invoke": "invoke",
+	"CreateWebhook": "createWebhook", "WaitForWebhook": "waitForWebhook",
+}
+
 // show is how the engine shows a step.
 func (s *wfStep) show(id string) engine.Step {
-	step := engine.Step{ID: id, Name: s.StepName, Type: s.StepType}
-	opts := map[string]any{}
+	step := engine.Step{ID: id, Name: s.StepName, Type: cmp.Or(shownTypes[s.StepType], s.StepType)}
 	if s.StepID == 0 {
-		opts["plan"] = true
-	}
-	if s.WaitEventID != "" {
-		opts["event"] = s.WaitEventID
-	}
-	if len(opts) > 0 {
-		step.Opts = mustJSON(opts)
+		step.Type = "plan"
 	}
 	return step
 }
@@ -203,7 +203,7 @@ func (d *Door) startRun(ctx context.Context, w *workflow, ops []engine.Op) (*eng
 	id := d.cfg.NewID(d.nowMS())
 	w.CreatedAt = created(id)
 	if len(ops) == 0 {
-		ops = []engine.Op{d.itemOp(engine.Step{ID: itemInit, Name: itemInit, Type: "Initial"}, &item{Kind: itemInit, At: w.NotBefore})}
+		ops = []engine.Op{d.itemOp(engine.Step{ID: itemInit, Name: itemInit, Type: "initial"}, &item{Kind: itemInit, At: w.NotBefore})}
 	}
 	data, err := json.Marshal(w)
 	if err != nil {
@@ -249,7 +249,7 @@ func (d *Door) submitTakeover(ctx context.Context, s *submission) (*prepared, er
 	w.Body = nil // it has been there from the beginning
 	it := &item{Kind: itemTakeover, Run: w, At: w.NotBefore}
 	it.Config, it.Own = &config{Retries: w.Retries}, true
-	return d.driven(run, s.run.runID, engine.Op{}, engine.Step{ID: itemTakeover, Name: itemInit, Type: "Initial"}, it), nil
+	return d.driven(run, s.run.runID, engine.Op{}, engine.Step{ID: itemTakeover, Name: itemInit, Type: "initial"}, it), nil
 }
 
 // invocation is the body of an invoke: section 27.

@@ -94,6 +94,7 @@ export interface RunDetail {
   steps: Step[];
   attempts: Attempt[];
   waiting: { found: boolean; state: string; reasons: Waiting[] | null };
+  driven: boolean; // its steps are submitted by the app: it can be rerun as a whole only
   now: number;
 }
 
@@ -211,6 +212,13 @@ export interface DeadLetter extends Configured {
   responseStatus: number; // 0: no answer
   responseBody?: string; // the answer, or why there was none
   responseBodyBase64?: string;
+}
+
+/** A workflow run that failed. */
+export interface DeadRun extends DeadLetter {
+  workflowRunId: string;
+  workflowUrl: string;
+  failureCallbackInfo?: { state: string; responseStatus?: number };
 }
 
 export interface Schedule extends Configured {

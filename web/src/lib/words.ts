@@ -94,6 +94,13 @@ export const stepTypes: Record<string, string> = {
   waitForEvent: "wait for event",
   waitForSignal: "wait for signal",
   invoke: "invoke",
+  initial: "first call",
+  plan: "start of a parallel step",
+  call: "third-party call",
+  callback: "outcome of a third-party call",
+  notify: "notification",
+  createWebhook: "webhook",
+  waitForWebhook: "wait for webhook",
 };
 
 export function sourceWords(source: string): string {

@@ -9,14 +9,19 @@ import { Dialog } from "../ui/dialog";
 import { Icon } from "../ui/icons";
 import { act, Belongs, listedBody, messagePath } from "../ui/message";
 import { Ago, Empty, List, LiveButton, PageHead, TextFilter, toast, type Column } from "../ui/parts";
+import { DeadKinds, DeadRuns } from "./deadruns";
 
 const when = (d: DeadLetter) => Number(d.dlqId.split("-")[0]);
 const count = (n: number) => `${n} ${n === 1 ? "message" : "messages"}`;
 
 type Ask = "all" | "selected" | DeadLetter;
 
-/** Messages that used up their attempts. */
+/** What used up its attempts: messages, or workflow runs. */
 export function DeadPage() {
+  return place.value.query.get("of") === "runs" ? <DeadRuns /> : <DeadMessages />;
+}
+
+function DeadMessages() {
   const q = place.value.query;
   const filter = { url: q.get("url") ?? "", label: q.get("label") ?? "", queueName: q.get("queue") ?? "", responseStatus: q.get("status") ?? "" };
   const filtered = Object.values(filter).some(Boolean);
@@ -89,6 +94,7 @@ export function DeadPage() {
         {!!rows?.length && <button type="button" onClick={() => setRedriving("all")}><Icon name="rerun" />Redrive all{filtered ? " that match" : ""}…</button>}
         <LiveButton stale={live.stale} />
       </PageHead>
+      <DeadKinds of="" />
       <div class="filters many">
         <TextFilter label="Destination URL" name="url" value={filter.url} options={[...new Set((rows ?? []).map((d) => d.url))]} />
         <TextFilter label="Label" name="label" value={filter.label} options={[...new Set((rows ?? []).flatMap((d) => d.labels ?? []))]} />

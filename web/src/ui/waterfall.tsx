@@ -155,7 +155,7 @@ function StepDetails({ step, attempts, d }: { step: Step; attempts: Attempt[]; d
           {[...attempts].reverse().map((a) => <AttemptView key={`${a.attempt} ${a.startedAt}`} attempt={a} title={`Attempt ${a.attempt + 1}`} />)}
         </>
       )}
-      <p class="step-actions"><button type="button" onClick={() => setRerunning(true)}><Icon name="rerun" />Rerun from this step…</button></p>
+      {!d.driven && <p class="step-actions"><button type="button" onClick={() => setRerunning(true)}><Icon name="rerun" />Rerun from this step…</button></p>}
       {rerunning && <RerunDialog d={d} step={step} input={input} onClose={() => setRerunning(false)} />}
     </>
   );
