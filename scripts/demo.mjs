@@ -187,30 +187,40 @@ async function startApp(server) {
   return { part, url: server.appUrl, secret, token: point.QSTASH_TOKEN };
 }
 
-/** Fills in the form and sends it, as a browser without JavaScript does. Returns the page it leads to. */
-async function signUp(app, name, email) {
-  const html = await (await fetch(app.url)).text();
-  const form = html.match(/<form[^>]*>.*?<\/form>/s)?.[0] ?? "";
+/** Fills in the form of a page that has a text and sends it, as a browser without JavaScript does. */
+async function submitForm(app, path, has, fields) {
+  const html = await (await fetch(app.url + path)).text();
+  const form = [...html.matchAll(/<form[^>]*>.*?<\/form>/gs)].map(([f]) => f).find((f) => f.includes(has));
+  if (!form) return undefined;
   const body = new FormData();
   for (const [input] of form.matchAll(/<input[^>]*type="hidden"[^>]*>/g)) {
     body.set(input.match(/name="([^"]*)"/)[1], input.match(/value="([^"]*)"/)?.[1] ?? "");
   }
-  body.set("name", name);
-  body.set("email", email);
-  const res = await fetch(app.url, { method: "POST", headers: { origin: app.url }, body, redirect: "manual" });
-  const page = res.headers.get("location");
-  if (res.status !== 303 || !page) throw new Trouble(`the sign-up form answered ${res.status}. The app says:\n${app.part.tail()}`);
+  for (const [name, value] of Object.entries(fields)) body.set(name, value);
+  return fetch(app.url + path, { method: "POST", headers: { origin: app.url }, body, redirect: "manual" });
+}
+
+/** Signs somebody up. Returns the page it leads to. */
+async function signUp(app, name, email) {
+  const res = await submitForm(app, "/", "", { name, email });
+  const page = res?.headers.get("location");
+  if (res?.status !== 303 || !page) throw new Trouble(`the sign-up form answered ${res?.status}. The app says:\n${app.part.tail()}`);
   return page;
 }
 
-/** Tells the app of a payment, as a payment provider does. Returns the ids of the messages that follow it up, by name. */
-async function pay(app, email) {
-  const body = JSON.stringify({ type: "payment.succeeded", payment: { id: `pay_${randomBytes(4).toString("hex")}`, email, amount: 1200 } });
+/** Calls the app's webhook, as a payment provider does. Returns what it answers. */
+async function webhook(app, type, payment) {
+  const body = JSON.stringify({ type, payment });
   const time = Math.floor(Date.now() / 1000);
   const signature = createHmac("sha256", app.secret).update(`${time}.${body}`).digest("hex");
   const res = await fetch(`${app.url}/api/webhooks/payments`, { method: "POST", headers: { "payments-signature": `t=${time},v1=${signature}` }, body });
   if (!res.ok) throw new Trouble(`the webhook answered ${res.status}. The app says:\n${app.part.tail()}`);
-  const { messages } = await res.json();
+  return res.json();
+}
+
+/** Pays. Returns the ids of the messages that follow it up, by name. */
+async function pay(app, payment) {
+  const { messages } = await webhook(app, "payment.succeeded", payment);
   return { receipt: messages.receipt, "follow-up": messages.followUp };
 }
 
@@ -256,15 +266,19 @@ class Follower {
   async look() {
     const { runs } = await this.server.api("/runs?limit=50");
     for (const run of runs.toReversed()) {
-      if (this.ended.has(run.id) || run.function.startsWith("qstash-")) continue; // messages are runs too
+      if (this.ended.has(run.id) || run.function === "qstash-message") continue; // messages are runs too
       const view = await this.server.api(`/runs/${run.id}`);
       this.show(view);
       if (view.run.endedAt) this.ended.set(run.id, view.run);
     }
   }
 
-  show({ run, steps, attempts }) {
-    const fn = run.function.slice(run.app.length + 1);
+  show({ run, steps, attempts, events }) {
+    // A workflow is known by its URL.
+    const workflow = run.function === "qstash-workflow";
+    const fn = workflow ? new URL(events[0].data.url).pathname.split("/").at(-1) : run.function.slice(run.app.length + 1);
+    // It has rows for what the app knows as one step: a call, the delivery of its outcome, and the result.
+    if (workflow) steps = steps.filter((s) => s.type !== "initial" && s.type !== "callback").map((s) => ({ ...s, id: s.name }));
     const line = (key, mark, what, text) => {
       if (this.printed.has(run.id + key)) return;
       this.printed.add(run.id + key);
@@ -277,7 +291,7 @@ class Follower {
     const place = (s) => s.seq || Number.MAX_SAFE_INTEGER; // steps get a number when they are done
     for (const s of steps.toSorted((a, b) => place(a) - place(b) || a.queuedAt - b.queuedAt)) {
       if (s.state === "sleeping") line(`sleep ${s.id}`, "asleep", s.name, `for ${took(s.dueAt - s.queuedAt)}`);
-      if (s.state === "waiting" || s.state === "invoking") line(`wait ${s.id}`, "waiting", s.name, "");
+      if (s.state === "waiting" || s.state === "invoking") line(`wait ${s.id} ${s.name}`, "waiting", s.name, "");
       if (s.state === "done") line(`done ${s.id}`, "done", s.name, took(s.endedAt - s.startedAt));
     }
     if (run.endedAt) {
@@ -304,10 +318,23 @@ async function demo() {
   const run = await Promise.race([ended, app.part.over]);
 
   say("\nAda pays for the team plan, and the provider's webhook tells the app, which sends two messages, one for half an hour later:\n");
-  const delivered = await followMessages(server, app, await Promise.race([pay(app, email), app.part.over]));
-  runCode = run.status === "completed" && delivered ? 0 : 1;
+  const payment = { id: `pay_${randomBytes(4).toString("hex")}`, email, amount: 1200 };
+  const delivered = await followMessages(server, app, await Promise.race([pay(app, payment), app.part.over]));
 
-  say(`\n  This run   ${server.url}/runs/${run.id}\n  Messages   ${server.url}/messages\n  Dashboard  ${server.url}\n  App        ${app.url}${page}\n`);
+  say("\nShe wants her money back. That is a workflow, which waits until somebody approves it in the app:\n");
+  await Promise.race([webhook(app, "refund.requested", payment), app.part.over]);
+  const refunded = until("the refund", server.part, async () => {
+    await follower.look();
+    if (follower.printed.has("approved")) return [...follower.ended.values()].find((r) => r.function === "qstash-workflow");
+    if (![...follower.printed].some((line) => line.includes("wait ") && line.endsWith("-decision"))) return undefined;
+    const { pathname } = new URL(page, app.url);
+    if ((await submitForm(app, pathname, "Approve", {}))?.ok) follower.printed.add("approved");
+    return undefined;
+  });
+  const refund = await Promise.race([refunded, app.part.over]);
+  runCode = run.status === "completed" && refund.status === "completed" && delivered ? 0 : 1;
+
+  say(`\n  This run   ${server.url}/runs/${run.id}\n  Refund     ${server.url}/runs/${refund.id}\n  Messages   ${server.url}/messages\n  Dashboard  ${server.url}\n  App        ${app.url}${page}\n`);
   if (runCode) say(`Not everything completed. The app says:\n${app.part.tail()}\n`);
   if (exitAfterRun) return;
   say("Both keep running until Ctrl-C. What you do in the app shows up here as well:\n");

@@ -75,6 +75,17 @@ test("shows a whole run and ends, with DEMO_EXIT=1", async (t) => {
   assert.deepEqual(lines(demo.output(), "receipt"), ["waiting created", "done delivered"], demo.output());
   assert.deepEqual(lines(demo.output(), "follow-up"), ["asleep created", "done delivered"], demo.output());
   assert.match(demo.output(), /follow-up +asleep +created +to be delivered in 1\.0 s/);
+  assert.deepEqual(lines(demo.output(), "refund"), [
+    "done ask-the-admins",
+    "done tell-the-crm",
+    "waiting wait-for-a-decision",
+    "done wait-for-a-decision",
+    "asleep let-the-bank-work",
+    "done let-the-bank-work",
+    "done mail-the-customer",
+    "end completed",
+  ], demo.output());
+  assert.match(demo.output(), /end +completed +in [\d.]+ s +\{"refunded":true,"by":"ines@paperboat.example","crm":200\}/);
   assert.match(demo.output(), /Messages +http:\S+\/messages/);
   assert.deepEqual(demo.left(), []);
 });

@@ -7,6 +7,7 @@ import { eventNamed, inngest } from "@/lib/inngest/client";
 import { isConfigured } from "@/lib/qstash/client";
 import { makeReport, userCreated } from "@/lib/qstash/messages";
 import { days } from "@/lib/time";
+import { approveRefund } from "@/lib/workflows/refund";
 
 const field = (form: FormData, name: string) => String(form.get(name) ?? "").trim();
 
@@ -55,5 +56,10 @@ export async function syncEverybody() {
 
 export async function report() {
   await makeReport();
+  refresh();
+}
+
+export async function approve(form: FormData) {
+  await approveRefund(field(form, "payment"), field(form, "by"));
   refresh();
 }

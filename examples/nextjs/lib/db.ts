@@ -15,6 +15,7 @@ type Tables = {
   outbox: Mail[];
   gifts: Map<string, { userId: string; text: string }>;
   newsletter: Set<string>;
+  refunds: Map<string, { email: string; state: "asked for" | "paid back" | "lapsed" }>; // by payment
   handled: Map<string, unknown>; // ids of messages to what was answered
 };
 
@@ -34,6 +35,7 @@ export const db: Tables = (here.paperboat ??= {
   outbox: [],
   gifts: new Map(),
   newsletter: new Set(),
+  refunds: new Map(),
   handled: new Map(),
 });
 

@@ -1,6 +1,6 @@
 import { notFound } from "next/navigation";
 import { connection } from "next/server";
-import { deleteAccount, upgrade, writeNote } from "@/app/actions";
+import { approve, deleteAccount, upgrade, writeNote } from "@/app/actions";
 import { KeepFresh } from "@/app/keep-fresh";
 import { admins, db } from "@/lib/db";
 
@@ -11,6 +11,7 @@ export default async function UserPage({ params }: { params: Promise<{ id: strin
   const workspace = [...db.workspaces.values()].find((w) => w.ownerId === user.id);
   const notes = [...db.notes.values()].filter((n) => n.userId === user.id).length;
   const gifts = [...db.gifts.values()].filter((g) => g.userId === user.id);
+  const refunds = [...db.refunds].filter(([, r]) => r.email === user.email);
   const known = [user.email, ...admins.map((a) => a.email)];
   const mails = db.outbox.filter((m) => known.includes(m.to));
   return (
@@ -45,6 +46,28 @@ export default async function UserPage({ params }: { params: Promise<{ id: strin
             Delete account
           </button>
         </form>
+      )}
+
+      {refunds.length > 0 && (
+        <section>
+          <h2>Refunds</h2>
+          <ul className="rows">
+            {refunds.map(([payment, refund]) => (
+              <li key={payment}>
+                <span>
+                  {payment}: {refund.state}
+                </span>
+                {refund.state === "asked for" && (
+                  <form action={approve}>
+                    <input type="hidden" name="payment" value={payment} />
+                    <input type="hidden" name="by" value={admins[0]!.email} />
+                    <button>Approve</button>
+                  </form>
+                )}
+              </li>
+            ))}
+          </ul>
+        </section>
       )}
 
       <section>

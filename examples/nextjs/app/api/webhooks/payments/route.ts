@@ -1,5 +1,6 @@
 import { isFromProvider } from "@/lib/payments";
 import { afterPayment, type Payment } from "@/lib/qstash/messages";
+import { startRefund } from "@/lib/workflows/refund";
 
 /** The provider waits for an answer and gives up soon, so this only takes note; the work is done by messages. */
 export async function POST(request: Request) {
@@ -8,6 +9,12 @@ export async function POST(request: Request) {
     return Response.json({ error: "the signature does not fit" }, { status: 401 });
   }
   const event = JSON.parse(body) as { type: string; payment: Payment };
-  if (event.type !== "payment.succeeded") return Response.json({ ignored: event.type });
-  return Response.json({ messages: await afterPayment(event.payment) });
+  switch (event.type) {
+    case "payment.succeeded":
+      return Response.json({ messages: await afterPayment(event.payment) });
+    case "refund.requested":
+      return Response.json({ workflowRunId: await startRefund(event.payment) });
+    default:
+      return Response.json({ ignored: event.type });
+  }
 }
