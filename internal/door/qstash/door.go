@@ -6,7 +6,7 @@
 //
 // Where to look: config.go, syntax.go, destination.go, retry.go and signature.go read and write the protocol's notations; publish.go
 // and batch.go take messages, deliver.go delivers them, callback.go tells of that; messages.go, logs.go and dlq.go answer what became
-// of them; queues.go, flow.go, groups.go, schedules.go and keys.go manage the rest.
+// of them; queues.go, flow.go, groups.go, schedules.go and keys.go manage the rest. Workflows begin in workflow.go.
 package qstash
 
 import (
