@@ -36,7 +36,8 @@ func main() {
 		{"runs", "function runs against a minimal HTTP app, beside calling the app directly", runs},
 		{"latency", "from sending an event to the first call of its function", latency},
 		{"sleepers", "many sleeping runs: memory, restart, and one event among as many waits", sleepers},
-		{"messages", "QStash: deliveries beside calling the sink directly, latency, a flow-control rate, many delayed messages", messages},
+		{"messages", "QStash: deliveries beside calling the sink directly, latency, a flow-control rate", messages},
+		{"delayed", "QStash: many messages for a day later: memory and restart", delayed},
 		{"kill", "kill -9 under load: what was acknowledged and lost", kill},
 	}
 	flag.Usage = func() {

@@ -64,10 +64,7 @@ func messages() error {
 	if err := deliveryLatency(); err != nil {
 		return err
 	}
-	if err := flowRate(); err != nil {
-		return err
-	}
-	return delayed()
+	return flowRate()
 }
 
 func deliveries() error {

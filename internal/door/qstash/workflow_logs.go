@@ -469,6 +469,9 @@ func (b *stepsView) next() []stepView {
 		case len(v.Errors) > 0:
 			v.State, v.NextTime = "STEP_RETRY", s.Due
 		}
+		if n := len(v.Errors); n > 0 { // newer libraries say which step of theirs it was
+			v.StepName = v.Errors[n-1].Headers.Get("Upstash-Error-Step-Name")
+		}
 		list = append(list, v)
 	}
 	return list

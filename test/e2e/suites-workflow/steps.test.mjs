@@ -93,6 +93,7 @@ for (const version of Object.keys(sdks)) {
     const run = await log(workflowRunId);
     assert.deepEqual(run.steps.map((g) => [g.type, g.steps[0].state]), [["sequential", "STEP_SUCCESS"], ["sequential", "STEP_SUCCESS"], ["next", "STEP_FAILED"]]);
     assert.equal(run.steps[2].steps[0].errors.length, 2);
+    if (version === "1.x") assert.equal(run.steps[2].steps[0].stepName, "boom");
     assert.equal(JSON.parse(run.steps[2].steps[0].errors[0].body).message, "no luck");
     const done = await until("the failure function", async () => {
       const f = (await log(workflowRunId)).failureFunction;
