@@ -318,6 +318,7 @@ func (c *checker) atRest() {
 	}
 	c.fifo()
 	c.inLine()
+	c.outcomes()
 	c.rates()
 	for id, m := range c.messages {
 		if m.started && c.row(id) == nil {

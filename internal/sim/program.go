@@ -15,16 +15,17 @@ import (
 
 // program is a function that apps run: stages one after the other, the steps of one stage at the same time.
 type program struct {
-	slug   string
-	event  string
-	stages [][]item
-	flow   engine.Flow
-	cancel bool // an event ends its runs
-	fails  int  // of 100 calls
-	join   engine.Join
-	fifo   bool // one run at a time, in the order of the events
-	child  bool // started by others only
-	driven bool
+	slug    string
+	event   string
+	stages  [][]item
+	flow    engine.Flow
+	cancel  bool // an event ends its runs
+	fails   int  // of 100 calls
+	join    engine.Join
+	fifo    bool // one run at a time, in the order of the events
+	child   bool // started by others only
+	driven  bool
+	message bool
 }
 
 type item struct {
@@ -51,7 +52,7 @@ func makePrograms(rng *rand.Rand) []*program {
 		progs = append(progs, p)
 	}
 	progs = append(progs, &program{slug: drivenSlug, event: "none", child: true, driven: true, fails: 20})
-	progs = append(progs, &program{slug: "message", event: "none", child: true, fails: 20, stages: [][]item{{{engine.OpStepDone, "m"}}}})
+	progs = append(progs, &program{slug: "message", event: "none", child: true, message: true, fails: 20})
 	return append(progs, &program{slug: "child", event: "none", child: true, fails: 10, stages: [][]item{{{engine.OpStepDone, "c"}}}})
 }
 
@@ -174,12 +175,16 @@ func (w *world) answer() {
 	ran := []string{}
 	if p.driven {
 		rep.Ops, ran = w.driveWork(c, p.fails)
+	} else if p.message {
+		var out engine.Report
+		out, ran = w.deliver(c, p.fails)
+		rep.Ops, rep.Rows = out.Ops, out.Rows
 	} else if !w.calm && w.rng.IntN(100) < p.fails {
 		rep.Ops = []engine.Op{{Kind: engine.OpRunFailed, Value: []byte(`{"message":"boom"}`), RetryAt: w.now + int64(w.rng.IntN(3000)), Final: w.rng.IntN(10) == 0}}
 	} else {
 		rep.Ops, ran = w.work(p, c)
 	}
-	if !w.calm && !p.driven && len(ran) == 1 && c.StepID == "" && w.rng.IntN(6) == 0 {
+	if !w.calm && !p.driven && !p.message && len(ran) == 1 && c.StepID == "" && w.rng.IntN(6) == 0 {
 		// The app stores its step while it goes on, and then the connection breaks.
 		cp := &engine.Checkpoint{Run: c.Run, Job: c.Job, Request: c.Request, Ops: slices.Clone(rep.Ops)}
 		w.apply(cp, func(v any) {
