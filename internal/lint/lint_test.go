@@ -27,7 +27,7 @@ var floors = [][]string{
 	{"internal/engine"},
 	{"internal/store"},
 	{"internal/keyspace/reply"},
-	{"internal/dispatch", "internal/auth", "internal/expr", "internal/cron", "internal/telemetry"},
+	{"internal/dispatch", "internal/auth", "internal/bullmq", "internal/expr", "internal/cron", "internal/telemetry"},
 }
 
 // machines must be deterministic: no clock, no chance, no goroutine, no network, no files.
