@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -17,9 +18,19 @@ func Dial(url string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bullmq: %w", err)
 	}
-	o.Protocol = 2
-	o.ClientName = "quartet"
-	return &Client{redis.NewClient(o)}, nil
+	return newClient(o), nil
+}
+
+// Over makes a client of connections that dial makes, for a server in the same process.
+func Over(dial func(ctx context.Context) (net.Conn, error)) *Client {
+	return newClient(&redis.Options{
+		Addr: "local", Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }, PoolSize: 4, DisableIdentity: true,
+	})
+}
+
+func newClient(o *redis.Options) *Client {
+	o.Protocol, o.ClientName = 2, "quartet"
+	return &Client{redis.NewClient(o)}
 }
 
 // Do implements [Redis].

@@ -3,8 +3,8 @@ package bullmq
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -197,6 +197,8 @@ type Options struct {
 // maxPriority is BullMQ's limit.
 const maxPriority = 2_097_151
 
+const errPriority = InputError("a priority must be between 0 and 2097151")
+
 // Add adds a job and answers its id: that of the older one if there is one with the same id or deduplication id.
 func (q *Queue) Add(ctx context.Context, name string, data json.RawMessage, o Options) (string, error) {
 	if len(data) == 0 {
@@ -204,15 +206,15 @@ func (q *Queue) Add(ctx context.Context, name string, data json.RawMessage, o Op
 	}
 	switch {
 	case !json.Valid(data):
-		return "", errors.New("bullmq: the data of a job must be JSON")
+		return "", InputError("the data of a job must be JSON")
 	case o.Priority < 0 || o.Priority > maxPriority:
-		return "", fmt.Errorf("bullmq: a priority must be between 0 and %d", maxPriority)
+		return "", errPriority
 	case strings.Trim(o.ID, "0123456789") == "" && o.ID != "":
-		return "", errors.New("bullmq: the id of a job cannot be a number")
+		return "", InputError("the id of a job cannot be a number")
 	case strings.HasPrefix(o.ID, "0:") || strings.Contains(o.ID, ":") && strings.Count(o.ID, ":") != 2:
-		return "", errors.New("bullmq: the id of a job cannot have a colon")
+		return "", InputError("the id of a job cannot have a colon")
 	case o.Delay < 0:
-		return "", errors.New("bullmq: a delay cannot be negative")
+		return "", InputError("a delay cannot be negative")
 	}
 	opts := map[string]any{"attempts": o.Attempts}
 	if o.ID != "" {
@@ -243,12 +245,10 @@ func (q *Queue) Add(ctx context.Context, name string, data json.RawMessage, o Op
 		}
 		opts["de"] = d
 	}
-	for k, v := range o.More {
-		opts[k] = v
-	}
+	maps.Copy(opts, o.More)
 	b, err := json.Marshal(opts)
 	if err != nil {
-		return "", fmt.Errorf("bullmq: options: %w", err)
+		return "", InputError("options: " + err.Error())
 	}
 	v, err := q.run(ctx, "add", o.ID, name, string(data), string(b), o.Delay.Milliseconds(), o.Priority, flag(o.Front), o.Dedup, ttl)
 	return text(v), err
@@ -273,7 +273,7 @@ func (q *Queue) SetDelay(ctx context.Context, id string, d time.Duration) error 
 // SetPriority gives a job another priority, at the front of those of the same one if asked.
 func (q *Queue) SetPriority(ctx context.Context, id string, priority int64, front bool) error {
 	if priority < 0 || priority > maxPriority {
-		return fmt.Errorf("bullmq: a priority must be between 0 and %d", maxPriority)
+		return errPriority
 	}
 	return q.change(ctx, "prioritize", id, priority, flag(front))
 }
@@ -281,7 +281,7 @@ func (q *Queue) SetPriority(ctx context.Context, id string, priority int64, fron
 // SetData gives a job other data.
 func (q *Queue) SetData(ctx context.Context, id string, data json.RawMessage) error {
 	if !json.Valid(data) {
-		return errors.New("bullmq: the data of a job must be JSON")
+		return InputError("the data of a job must be JSON")
 	}
 	return q.change(ctx, "update", id, string(data))
 }

@@ -32,6 +32,11 @@ var (
 	errUnknownCode = errors.New("bullmq: a script answered with an unknown code")
 )
 
+// InputError says that something was asked for that BullMQ does not take.
+type InputError string
+
+func (e InputError) Error() string { return "bullmq: " + string(e) }
+
 //go:embed scripts/*.lua
 var sources embed.FS
 

@@ -40,6 +40,7 @@ type Config struct {
 	// Status() int that the input was wrong.
 	Send   func(ctx context.Context, env string, body []byte) (ids []string, err error)
 	Invoke func(ctx context.Context, env, slug string, body []byte) (event string, err error)
+	Jobs   []JobSource // servers with BullMQ queues
 	// Rerun starts a run of a Driven function again.
 	Rerun func(ctx context.Context, run engine.ID) (engine.ID, error)
 	Now   func() time.Time // default time.Now
@@ -87,6 +88,13 @@ func (d *Dashboard) Routes(mux *http.ServeMux) {
 	h("GET /apps", d.listApps)
 	h("POST /apps", d.syncApp)
 	h("DELETE /apps/{name}", d.removeApp)
+	h("GET /jobs", d.listJobs)
+	h("GET /jobs/queues", d.listQueues)
+	h("GET /jobs/queue", d.getQueue)
+	h("GET /jobs/job", d.getJob)
+	h("GET /jobs/failed", d.listFailed)
+	h("GET /jobs/schedulers", d.listSchedulers)
+	h("POST /jobs/{action}", d.changeJobs)
 	h("GET /overview", d.overview)
 	h("GET /live", d.serveLive)
 	api.HandleFunc(prefix+"/", func(w http.ResponseWriter, r *http.Request) {
