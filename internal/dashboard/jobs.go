@@ -336,7 +336,7 @@ func (d *Dashboard) listFailed(w http.ResponseWriter, r *http.Request, _ string)
 // nodeView is a job of a flow.
 type nodeView struct {
 	jobRef
-	Name     string       `json:"name,omitempty"`
+	Job      string       `json:"job,omitempty"` // name
 	State    bullmq.State `json:"state"`
 	Children []nodeView   `json:"children,omitempty"`
 	More     bool         `json:"more,omitempty"`
@@ -345,7 +345,7 @@ type nodeView struct {
 func viewNode(source string, n *bullmq.Node) nodeView {
 	v := nodeView{jobRef: jobRef{queueRef{source, n.Prefix, n.Queue}, n.ID}, State: n.State, More: n.More}
 	if n.Job != nil {
-		v.Name = n.Job.Name
+		v.Job = n.Job.Name
 	}
 	for _, c := range n.Children {
 		v.Children = append(v.Children, viewNode(source, c))

@@ -140,7 +140,7 @@ const shortcuts: [string, string][] = [
   ["P", "pause or resume live changes"],
   ["S", "send an event"],
   ["G then O R E F A", "go to overview, runs, events, functions, apps"],
-  ["G then M D C Q U", "go to messages, dead letters, schedules, queues, URL groups"],
+  ["G then M D C Q U J", "go to messages, dead letters, schedules, queues, URL groups, job queues"],
   ["Ctrl Enter", "submit a dialog"],
   ["Esc", "close a dialog"],
 ];

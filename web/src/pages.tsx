@@ -7,6 +7,9 @@ import { EventsPage } from "./pages/events";
 import { FunctionPage } from "./pages/function";
 import { FunctionsPage } from "./pages/functions";
 import { GroupsPage } from "./pages/groups";
+import { JobPage } from "./pages/job";
+import { JobQueuePage } from "./pages/jobqueue";
+import { JobQueuesPage } from "./pages/jobqueues";
 import { MessagePage } from "./pages/message";
 import { MessagesPage } from "./pages/messages";
 import { OverviewPage } from "./pages/overview";
@@ -30,6 +33,9 @@ export const routes: [pattern: string, page: ComponentType<PageProps>, title: st
   ["/schedules", SchedulesPage, "Schedules"],
   ["/queues", QueuesPage, "Queues"],
   ["/groups", GroupsPage, "URL groups"],
+  ["/jobs", JobQueuesPage, "Job queues"],
+  ["/jobs/queue", JobQueuePage, "Job queue"],
+  ["/jobs/job", JobPage, "Job"],
   ["/functions", FunctionsPage, "Functions"],
   ["/functions/:slug", FunctionPage as ComponentType<PageProps>, "Function"],
   ["/apps", AppsPage, "Apps"],
@@ -65,6 +71,11 @@ export const menu: { title: string; first?: boolean; entries: MenuEntry[] }[] = 
       { path: "/queues", text: "Queues", icon: "waiting", key: "q" },
       { path: "/groups", text: "URL groups", icon: "apps", key: "u" },
     ],
+  },
+  {
+    title: "Jobs",
+    first: true,
+    entries: [{ path: "/jobs", text: "Job queues", icon: "runs", key: "j" }],
   },
   {
     title: "Code",

@@ -9,6 +9,7 @@ import { Dialog } from "../ui/dialog";
 import { Icon } from "../ui/icons";
 import { act, Belongs, listedBody, messagePath } from "../ui/message";
 import { Ago, Empty, List, LiveButton, PageHead, TextFilter, toast, type Column } from "../ui/parts";
+import { DeadJobs } from "./deadjobs";
 import { DeadKinds, DeadRuns } from "./deadruns";
 
 const when = (d: DeadLetter) => Number(d.dlqId.split("-")[0]);
@@ -16,9 +17,10 @@ const count = (n: number) => `${n} ${n === 1 ? "message" : "messages"}`;
 
 type Ask = "all" | "selected" | DeadLetter;
 
-/** What used up its attempts: messages, or workflow runs. */
+/** What used up its attempts: messages, workflow runs, or jobs. */
 export function DeadPage() {
-  return place.value.query.get("of") === "runs" ? <DeadRuns /> : <DeadMessages />;
+  const of = place.value.query.get("of");
+  return of === "runs" ? <DeadRuns /> : of === "jobs" ? <DeadJobs /> : <DeadMessages />;
 }
 
 function DeadMessages() {

@@ -14,7 +14,7 @@ import { Ago, Choice, Empty, List, LiveButton, PageHead, TextFilter, toast, type
 export function DeadKinds({ of }: { of: string }) {
   return (
     <div class="filters">
-      <Choice label="Kind" name="of" value={of} options={[{ value: "", text: "Messages" }, { value: "runs", text: "Workflow runs" }]} />
+      <Choice label="Kind" name="of" value={of} options={[{ value: "", text: "Messages" }, { value: "runs", text: "Workflow runs" }, { value: "jobs", text: "Jobs" }]} />
     </div>
   );
 }
