@@ -11,22 +11,22 @@ type Flags uint32
 
 // The flags.
 const (
-	Write       Flags = 1 << iota
-	ReadOnly          // changes nothing
-	DenyOOM           // may need memory
-	NoScript          // not allowed in scripts
-	Blocking          // may wait; within scripts and transactions it does not
-	Fast              // constant or logarithmic time
-	MovableKeys       // where the keys are depends on the arguments
-	PubSub            // about channels
-	Admin             // not for ordinary users
-	Loading           // allowed while the data is being loaded
-	Stale             // allowed on replicas that lost their master
-	NoAuth            // allowed before AUTH
-	NoMulti           // not allowed in a transaction
-	SkipMonitor       // MONITOR does not show it
-	MayReplicate      // a script with it may change something
-	Outside           // the server's, not the machine's; not shown
+	Write        Flags = 1 << iota
+	ReadOnly           // changes nothing
+	DenyOOM            // may need memory
+	NoScript           // not allowed in scripts
+	Blocking           // may wait; within scripts and transactions it does not
+	Fast               // constant or logarithmic time
+	MovableKeys        // where the keys are depends on the arguments
+	PubSub             // about channels
+	Admin              // not for ordinary users
+	Loading            // allowed while the data is being loaded
+	Stale              // allowed on replicas that lost their master
+	NoAuth             // allowed before AUTH
+	NoMulti            // not allowed in a transaction
+	SkipMonitor        // MONITOR does not show it
+	MayReplicate       // a script with it may change something
+	Outside            // the server's, not the machine's; not shown
 )
 
 var flagNames = [...]string{

@@ -401,7 +401,8 @@ func TestStreamAgainstModel(t *testing.T) {
 			case len(model) == 0:
 			case n < 18:
 				i := r.IntN(len(model))
-				if !s.Delete(model[i].ID) || s.Delete(model[i].ID) {
+				_, first := s.Delete(model[i].ID)
+				if _, again := s.Delete(model[i].ID); !first || again {
 					t.Fatalf("%s was deleted wrongly", model[i].ID)
 				}
 				model = slices.Delete(model, i, i+1)
@@ -409,13 +410,13 @@ func TestStreamAgainstModel(t *testing.T) {
 				keep := r.IntN(2 * len(model))
 				before := len(model)
 				model = model[max(0, len(model)-keep):]
-				if got := s.Cut(Trim{Keep: keep}, func(ID) {}); got != before-len(model) {
+				if got := s.Cut(Trim{Keep: keep}, func(ID, int) {}); got != before-len(model) {
 					t.Fatalf("cut %d", got)
 				}
 			default:
 				id := model[r.IntN(len(model))].ID
 				whole := r.IntN(2) == 0
-				n := s.Cut(Trim{MinID: &id, Whole: whole}, func(ID) {})
+				n := s.Cut(Trim{MinID: &id, Whole: whole}, func(ID, int) {})
 				if !whole && (n >= len(model) || model[n].ID != id) {
 					t.Fatalf("cut %d before %s", n, id)
 				}

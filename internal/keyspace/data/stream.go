@@ -222,11 +222,11 @@ func (s *Stream) Last() (id ID, ok bool) {
 	return id, ok
 }
 
-// Delete removes an entry.
-func (s *Stream) Delete(id ID) bool {
+// Delete removes an entry. bytes is about the size of its strings.
+func (s *Stream) Delete(id ID) (bytes int, ok bool) {
 	i := s.blockOf(id)
 	if i == len(s.blocks) {
-		return false
+		return 0, false
 	}
 	b := s.blocks[i]
 	for at := 0; at < len(b.buf); {
@@ -235,12 +235,15 @@ func (s *Stream) Delete(id ID) bool {
 		if got == id {
 			b.buf = slices.Delete(b.buf, at, end)
 			s.took(i)
-			return true
+			return stringBytes(n, body, end), true
 		}
 		at = end
 	}
-	return false
+	return 0, false
 }
+
+// stringBytes is about the size of n strings, whose lengths take mostly one byte.
+func stringBytes(n, body, end int) int { return end - body - n }
 
 // took notes that a block has an entry less.
 func (s *Stream) took(i int) {
@@ -269,8 +272,9 @@ type Trim struct {
 	AtMost int  // remove no more than that many with Whole; 0: no bound
 }
 
-// Cut removes entries from the front. gone hears of each. It returns how many there were.
-func (s *Stream) Cut(t Trim, gone func(ID)) (removed int) {
+// Cut removes entries from the front. gone hears of each, and of about the size of its
+// strings. It returns how many there were.
+func (s *Stream) Cut(t Trim, gone func(id ID, bytes int)) (removed int) {
 	for s.n > 0 {
 		b := s.blocks[s.head]
 		if t.MinID == nil && s.n <= t.Keep {
@@ -294,9 +298,9 @@ func (s *Stream) Cut(t Trim, gone func(ID)) (removed int) {
 			if t.MinID != nil && !id.Less(*t.MinID) {
 				break
 			}
-			gone(id)
-			removed++
 			at = b.skip(count, body)
+			gone(id, stringBytes(count, body, at))
+			removed++
 			s.took(s.head)
 		}
 		b.buf = b.buf[at:]
@@ -306,7 +310,7 @@ func (s *Stream) Cut(t Trim, gone func(ID)) (removed int) {
 
 // Numbers calls fn with the ids of entries, at most limit, and forgets those entries. more is true if some are left.
 func (s *Stream) Numbers(limit int, fn func(ID)) (more bool) {
-	s.Cut(Trim{Keep: max(0, s.n-limit)}, fn)
+	s.Cut(Trim{Keep: max(0, s.n-limit)}, func(id ID, _ int) { fn(id) })
 	return s.n > 0
 }
 

@@ -2,7 +2,7 @@ package data
 
 import "math/bits"
 
-// None is no slot.
+// None is the number of no entry.
 const None = ^uint32(0)
 
 const (

@@ -17,13 +17,6 @@ type node struct {
 	size int      // ids in the leaves below
 }
 
-func (t *tree) len() int {
-	if t.root == nil {
-		return 0
-	}
-	return t.root.size
-}
-
 // insert adds an id that is not there.
 func (t *tree) insert(id uint32, less func(a, b uint32) bool) {
 	if t.root == nil {
@@ -94,7 +87,7 @@ func (n *node) after(id uint32, less func(a, b uint32) bool) int {
 // remove takes an id out and returns its rank.
 func (t *tree) remove(id uint32, less func(a, b uint32) bool) int {
 	rank := t.root.remove(id, less)
-	for t.root.kids != nil && len(t.root.kids) == 1 {
+	for len(t.root.kids) == 1 {
 		t.root = t.root.kids[0]
 	}
 	if t.root.size == 0 {
