@@ -5,7 +5,7 @@ import "github.com/quartetjobs/quartet/internal/keyspace/reply"
 // Databases is the number of databases, as SELECT counts them.
 const Databases = 16
 
-// Command is what the machine takes: [Do], [Exec], [Watch], [Unwatch], [Unblock] or [Forget].
+// Command is what the machine takes: [Do], [Exec], [Watch], [Unwatch], [Unblock], [Forget] or [Count].
 type Command interface{ command() }
 
 // Do runs one command for a client. The caller has checked with [Lookup] and [Spec.Check] that it exists and has as many
@@ -50,17 +50,22 @@ type Unblock struct {
 // Forget says that a connection is gone: nothing is popped for it any more and it watches nothing.
 type Forget struct{ Client uint64 }
 
+// Count asks for the numbers of INFO.
+type Count struct{}
+
 func (*Do) command()      {}
 func (*Exec) command()    {}
 func (*Watch) command()   {}
 func (*Unwatch) command() {}
 func (*Unblock) command() {}
 func (*Forget) command()  {}
+func (*Count) command()   {}
 
 // Result is what Apply returns.
 type Result struct {
 	Reply reply.Reply
 	// Blocked says that there is no reply yet: it comes as an Answer, possibly before the Result itself is released.
 	Blocked bool
-	DB      int // the database that the client uses from now on: SELECT in a transaction changes it
+	DB      int    // the database that the client uses from now on: SELECT in a transaction changes it
+	Stats   *Stats // of Count
 }

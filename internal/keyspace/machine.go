@@ -97,6 +97,8 @@ func (m *Machine) Apply(now int64, cmd Command, out *Out) Result {
 		m.watches.forget(c.Client)
 		m.waits.forget(c.Client)
 		r.Reply = reply.OK
+	case *Count:
+		r.Stats = m.stats()
 	}
 	m.end()
 	return r
@@ -164,9 +166,6 @@ func (m *Machine) Next() (at int64, ok bool) {
 	return at, ok
 }
 
-// Used is the number of bytes of all keys and values.
-func (m *Machine) Used() int64 { return m.used }
-
 // Stats are numbers for INFO.
 type Stats struct {
 	Keys    [Databases]int // of each database
@@ -177,13 +176,13 @@ type Stats struct {
 	Garbage int            // deleted keys that are still to be forgotten
 }
 
-// Stats counts. It is not a command: only the loop that owns the machine may call it.
-func (m *Machine) Stats() (s Stats) {
+func (m *Machine) stats() *Stats {
+	var s Stats
 	for i := range m.dbs {
 		s.Keys[i], s.Expires[i] = m.dbs[i].keys.Len(), m.dbs[i].volatile
 	}
 	s.Used, s.Blocked, s.Scripts, s.Garbage = m.used, m.waits.len(), len(m.scripts), len(m.garbage)
-	return s
+	return &s
 }
 
 // random draws from the configured source, or from a sequence that is always the same.

@@ -11,7 +11,7 @@ import (
 )
 
 // Loader reads all rows of a table in key order; store.Shard.Load is one.
-type Loader func(table store.Table, fn func(key, value []byte) error) error
+type Loader = func(table store.Table, fn func(key, value []byte) error) error
 
 // recovery is what only the reading of rows needs.
 type recovery struct {
