@@ -25,7 +25,10 @@ type KeyspaceConfig struct {
 	Effect   func(keyspace.Effect)  // as in RunnerConfig; required
 	// Lost is called when the memory of a machine is dropped. Commands that block are never answered then, and nothing is watched any
 	// more: their connections should be closed.
-	Lost     func()
+	Lost func()
+	// Observe is told of each command that was run, its result, which it must not change, and how long it took. The loop calls it, so it
+	// must be quick. Optional.
+	Observe  func(keyspace.Command, *keyspace.Result, time.Duration)
 	Everysec bool             // answer at once, and write within a second
 	Log      *slog.Logger     // required
 	Now      func() time.Time // default time.Now
@@ -38,14 +41,31 @@ func NewKeyspace(cfg KeyspaceConfig) *Keyspace {
 	r := RunnerConfig[keyspace.Command, keyspace.Result, keyspace.Effect]{
 		Shard: KeyspaceShard, Store: cfg.Store, Effect: cfg.Effect, Lost: cfg.Lost, Log: cfg.Log, Now: cfg.Now, Inbox: cfg.Inbox,
 		Make: func() machine {
-			if cfg.Keyspace == nil {
-				return keyspace.New(keyspace.Config{})
+			var k keyspace.Config
+			if cfg.Keyspace != nil {
+				k = cfg.Keyspace()
 			}
-			return keyspace.New(cfg.Keyspace())
+			if cfg.Observe == nil {
+				return keyspace.New(k)
+			}
+			return &observed{keyspace.New(k), cfg.Observe}
 		},
 	}
 	if cfg.Everysec {
 		r.Lazy = Everysec
 	}
 	return NewRunner(r)
+}
+
+// observed is a machine whose commands are timed.
+type observed struct {
+	*keyspace.Machine
+	observe func(keyspace.Command, *keyspace.Result, time.Duration)
+}
+
+func (o *observed) Apply(now int64, cmd keyspace.Command, out *store.Out[keyspace.Effect]) keyspace.Result {
+	began := time.Now()
+	r := o.Machine.Apply(now, cmd, out)
+	o.observe(cmd, &r, time.Since(began))
+	return r
 }
