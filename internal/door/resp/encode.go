@@ -41,7 +41,13 @@ func appendReply(b []byte, r *reply.Reply, proto int) []byte {
 		}
 		return appendBulk(b, r.Str)
 	case reply.Pairs:
-		return appendPairs(b, r, proto)
+		if proto == 3 {
+			return appendPairs(b, r, proto)
+		}
+	case reply.Nested:
+		if proto == 2 {
+			return appendPairs(b, r, proto)
+		}
 	}
 	return appendElems(b, r, proto)
 }
@@ -50,7 +56,7 @@ func appendReply(b []byte, r *reply.Reply, proto int) []byte {
 func appendElems(b []byte, r *reply.Reply, proto int) []byte {
 	n := int64(len(r.Elems))
 	switch {
-	case proto == 3 && r.Kind == reply.Map:
+	case proto == 3 && (r.Kind == reply.Map || r.Kind == reply.Nested):
 		b = appendLength(b, '%', n/2)
 	case proto == 3 && r.Kind == reply.Set:
 		b = appendLength(b, '~', n)
@@ -65,11 +71,8 @@ func appendElems(b []byte, r *reply.Reply, proto int) []byte {
 	return b
 }
 
-// appendPairs writes members with their scores.
+// appendPairs writes elements as arrays of two.
 func appendPairs(b []byte, r *reply.Reply, proto int) []byte {
-	if proto != 3 {
-		return appendElems(b, r, proto)
-	}
 	b = appendLength(b, '*', int64(len(r.Elems)/2))
 	for i := 0; i+1 < len(r.Elems); i += 2 {
 		b = append(b, "*2\r\n"...)

@@ -41,8 +41,20 @@ func (e *Engine) fromReply(r reply.Reply) value {
 		return str(string(reply.AppendFloat(buf[:0], r.F)))
 	case reply.Bool:
 		return number(float64(r.N))
+	case reply.Nested:
+		return e.fromPairs(r.Elems)
 	}
 	return e.fromElems(r.Elems)
+}
+
+// fromPairs makes an array of arrays of two.
+func (e *Engine) fromPairs(elems []reply.Reply) value {
+	t := &table{}
+	for i := 0; i+1 < len(elems); i += 2 {
+		e.charge(slotBytes)
+		t.append(e.fromElems(elems[i : i+2]))
+	}
+	return value{ref: t}
 }
 
 func (e *Engine) fromElems(elems []reply.Reply) value {
@@ -63,7 +75,7 @@ func (e *Engine) fromRESP3(r reply.Reply) value {
 		t.setString("double", number(r.F))
 	case reply.Bool:
 		return boolean(r.N != 0)
-	case reply.Map:
+	case reply.Map, reply.Nested:
 		m := &table{}
 		for i := 0; i+1 < len(r.Elems); i += 2 {
 			e.charge(entryBytes)
@@ -78,9 +90,7 @@ func (e *Engine) fromRESP3(r reply.Reply) value {
 		}
 		t.setString("set", value{ref: m})
 	case reply.Pairs:
-		for i := 0; i+1 < len(r.Elems); i += 2 {
-			t.append(e.fromElems(r.Elems[i : i+2]))
-		}
+		return e.fromPairs(r.Elems)
 	default:
 		return e.fromElems(r.Elems)
 	}
