@@ -32,7 +32,10 @@ type common struct {
 	Listen    string        `default:"127.0.0.1:8288" env:"QUARTET_LISTEN" help:"Address for HTTP: SDKs, dashboard, metrics."`
 	Host      string        `hidden:"" env:"INNGEST_HOST" help:"The host of --listen."`
 	Port      int           `hidden:"" short:"p" env:"INNGEST_PORT" help:"The port of --listen."`
-	Redis     string        `default:"127.0.0.1:6379" env:"QUARTET_REDIS" help:"Address for the Redis protocol, or off. This version does not serve it yet."`
+	Redis     string        `default:"127.0.0.1:6379" env:"QUARTET_REDIS" help:"Address for the Redis protocol (BullMQ), or off."`
+	RedisSafe string        `name:"redis-durability" default:"always" enum:"always,everysec" env:"QUARTET_REDIS_DURABILITY" help:"always answers when a change is on disk, everysec at once and writes within a second."`
+	RedisCert string        `name:"redis-tls-cert" placeholder:"FILE" env:"QUARTET_REDIS_TLS_CERT" help:"Certificate in PEM form: the Redis address speaks TLS."`
+	RedisKey  string        `name:"redis-tls-key" placeholder:"FILE" env:"QUARTET_REDIS_TLS_KEY" help:"Its private key."`
 	Store     string        `env:"QUARTET_STORE" help:"A postgres:// address instead of --data. This version does not support it yet."`
 	LogLevel  string        `default:"info" short:"l" env:"QUARTET_LOG_LEVEL,INNGEST_LOG_LEVEL" help:"debug, info, warn or error."`
 	JSON      bool          `hidden:"" name:"json" env:"INNGEST_JSON" help:"The same as --log-format=json."`
@@ -88,7 +91,7 @@ func parse(args []string, out, errOut io.Writer) (cmd func(context.Context) erro
 	}
 	parser, err := kong.New(&c,
 		kong.Name("quartet"),
-		kong.Description("Durable functions, queues and HTTP messages for the official SDKs of Inngest and QStash, in one binary."),
+		kong.Description("Durable functions, queues and HTTP messages for the official SDKs of Inngest, QStash and BullMQ, in one binary."),
 		kong.Writers(out, errOut),
 		kong.Exit(func(code int) { panic(exit{code}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),

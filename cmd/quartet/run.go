@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/quartetjobs/quartet/internal/auth"
@@ -31,6 +33,8 @@ type serveCmd struct {
 	LogFormat    string        `default:"json" env:"QUARTET_LOG_FORMAT" help:"text or json."`
 	SigningKey   []auth.Secret `env:"QUARTET_SIGNING_KEY,INNGEST_SIGNING_KEY" help:"Key that signs calls and opens the API: an even number of hexadecimal digits. A second one is accepted too, for rotation. Required."`
 	EventKey     []auth.Secret `env:"QUARTET_EVENT_KEY,INNGEST_EVENT_KEY" help:"Key that may send events. May be repeated. Required."`
+	RedisPass    auth.Secret   `name:"redis-password" env:"QUARTET_REDIS_PASSWORD" help:"Password of Redis clients, for the user default. Required unless --redis=off."`
+	RedisUser    []string      `placeholder:"NAME:PASSWORD" env:"QUARTET_REDIS_USER" help:"Another user of Redis clients. May be repeated."`
 	DashboardKey auth.Secret   `env:"QUARTET_DASHBOARD_KEY" help:"Key that opens the dashboard and /metrics. Required."`
 }
 
@@ -48,16 +52,25 @@ func (c *devCmd) run(ctx context.Context, out, errOut io.Writer) error {
 		cfg.PollInterval = 0
 	}
 	cfg.Keys = auth.Keys{Dev: true, Environments: []auth.Environment{env}}
-	return serve(ctx, cfg, func(addr string) {
+	cfg.Redis.Optional = true
+	return serve(ctx, cfg, func(addr, redis string) {
 		fmt.Fprintf(out, "\n  Quartet %s is running.\n\n  Dashboard   http://%s\n  Data        %s\n\n  Point your SDKs at it:\n\n", version(), addr, c.Data)
-		for _, kv := range server.Environment(addr, &cfg.Keys) {
+		for _, kv := range server.Environment(addr, &cfg.Keys, redis) {
 			fmt.Fprintf(out, "    %s=%s\n", kv[0], kv[1])
 		}
 		fmt.Fprintln(out)
-		if host, err := netip.ParseAddrPort(addr); err == nil && !host.Addr().IsLoopback() {
-			cfg.Log.Warn("a development server asks for no keys, and this one can be reached from other machines", "addr", addr)
+		warnIfOpen(cfg.Log, addr)
+		if u, err := url.Parse(redis); err == nil && redis != "" {
+			warnIfOpen(cfg.Log, u.Host)
 		}
 	})
+}
+
+// warnIfOpen tells of an address without keys that is not this machine's alone.
+func warnIfOpen(log *slog.Logger, addr string) {
+	if host, err := netip.ParseAddrPort(addr); err == nil && !host.Addr().IsLoopback() {
+		log.Warn("a development server asks for no keys, and this one can be reached from other machines", "addr", addr)
+	}
 }
 
 func (c *serveCmd) run(ctx context.Context, errOut io.Writer) error {
@@ -70,7 +83,29 @@ func (c *serveCmd) run(ctx context.Context, errOut io.Writer) error {
 		Environments: []auth.Environment{{Name: auth.DefaultEnvironment, SigningKeys: c.SigningKey, EventKeys: c.EventKey}},
 		Dashboard:    c.DashboardKey,
 	}
-	return serve(ctx, cfg, func(addr string) { cfg.Log.Info("serving", "addr", addr, "version", version()) })
+	if err := c.redis(&cfg.Redis); err != nil {
+		return err
+	}
+	return serve(ctx, cfg, func(addr, _ string) { cfg.Log.Info("serving", "addr", addr, "redis", c.Redis, "version", version()) })
+}
+
+// redis sets who may use the Redis door: in production nobody without a password.
+func (c *serveCmd) redis(r *server.Redis) error {
+	if r.Off() {
+		return nil
+	}
+	if c.RedisPass == "" {
+		return errors.New("--redis-password or QUARTET_REDIS_PASSWORD is required: choose the password of Redis clients, or turn them off with --redis=off")
+	}
+	r.Password, r.Users = c.RedisPass, map[string]auth.Secret{}
+	for _, u := range c.RedisUser {
+		name, password, ok := strings.Cut(u, ":")
+		if !ok || name == "" || password == "" || name == "default" {
+			return errors.New("--redis-user must be NAME:PASSWORD, and its name not default")
+		}
+		r.Users[name] = auth.Secret(password)
+	}
+	return nil
 }
 
 // config turns the flags that dev and serve share into the server's.
@@ -89,12 +124,16 @@ func (c *common) config(errOut io.Writer, format string) (server.Config, error) 
 	if c.Store != "" {
 		return server.Config{}, errors.New("--store: PostgreSQL is not supported by this version; use --data")
 	}
+	if (c.RedisCert == "") != (c.RedisKey == "") {
+		return server.Config{}, errors.New("--redis-tls-cert and --redis-tls-key go together")
+	}
 	listen, err := c.listen()
 	if err != nil {
 		return server.Config{}, err
 	}
 	return server.Config{
 		Listen: listen, Retention: time.Duration(c.Retention), URLs: c.App, PollInterval: time.Duration(c.Poll), Retry: time.Duration(c.Retry),
+		Redis:       server.Redis{Listen: c.Redis, Everysec: c.RedisSafe == "everysec", TLSCert: c.RedisCert, TLSKey: c.RedisKey},
 		DenyPrivate: c.Private == "deny", MaxCalls: c.MaxCalls, PerTarget: c.PerTarget, DrainTimeout: c.Drain, Version: version(), Log: log,
 	}, nil
 }
@@ -118,7 +157,7 @@ func (c *common) listen() (string, error) {
 }
 
 // serve runs a server and says when it is ready.
-func serve(ctx context.Context, cfg server.Config, ready func(addr string)) error {
+func serve(ctx context.Context, cfg server.Config, ready func(addr, redis string)) error {
 	s, err := server.New(ctx, cfg)
 	if err != nil {
 		return err
@@ -126,7 +165,7 @@ func serve(ctx context.Context, cfg server.Config, ready func(addr string)) erro
 	go func() {
 		select {
 		case <-s.Ready():
-			ready(s.Addr().String())
+			ready(s.Addr().String(), s.RedisURL())
 		case <-ctx.Done():
 		}
 	}()
@@ -139,6 +178,8 @@ func serve(ctx context.Context, cfg server.Config, ready func(addr string)) erro
 
 type envCmd struct {
 	Listen     string      `default:"127.0.0.1:8288" env:"QUARTET_LISTEN" help:"Address of the server."`
+	Redis      string      `default:"127.0.0.1:6379" env:"QUARTET_REDIS" help:"Its address for the Redis protocol, or off."`
+	RedisPass  auth.Secret `name:"redis-password" env:"QUARTET_REDIS_PASSWORD" help:"Password of Redis clients of a production server."`
 	Format     string      `default:"shell" enum:"shell,dotenv" help:"shell prints export lines, dotenv the lines of a .env.local file."`
 	SigningKey auth.Secret `env:"QUARTET_SIGNING_KEY" help:"Signing key of a production server. Without one the variables are for a development server."`
 	EventKey   auth.Secret `env:"QUARTET_EVENT_KEY" help:"Event key of a production server."`
@@ -154,7 +195,11 @@ func (c *envCmd) run(out io.Writer) error {
 			Name: auth.DefaultEnvironment, SigningKeys: []auth.Secret{c.SigningKey}, EventKeys: []auth.Secret{c.EventKey},
 		}}}
 	}
-	for _, kv := range server.Environment(c.Listen, &keys) {
+	redis := ""
+	if r := (server.Redis{Listen: c.Redis, Password: c.RedisPass}); !r.Off() {
+		redis = r.URL(c.Redis)
+	}
+	for _, kv := range server.Environment(c.Listen, &keys, redis) {
 		format := "export %s=%q\n"
 		if c.Format == "dotenv" {
 			format = "%s=%s\n"

@@ -37,10 +37,7 @@ func (c Config) withDefaults() Config {
 }
 
 // Out collects what commands produced. The host empties it between batches.
-type Out struct {
-	Records []store.Record
-	Effects []Effect
-}
+type Out = store.Out[Effect]
 
 // Machine is the durable-execution state machine of one shard. It is not safe for concurrent use: one loop owns it.
 type Machine struct {

@@ -11,7 +11,7 @@ import (
 )
 
 // Loader reads all rows of a table in key order; store.Shard.Load is one.
-type Loader func(table store.Table, fn func(key, value []byte) error) error
+type Loader = func(table store.Table, fn func(key, value []byte) error) error
 
 // Recover reads live state back into an empty machine. Calls that were out when the state was written are due again. The
 // first Tick afterwards makes them.

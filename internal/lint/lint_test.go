@@ -24,14 +24,16 @@ var floors = [][]string{
 	{"internal/history", "internal/calls"},
 	{"internal/shard"},
 	{"internal/store/sqlite", "internal/store/memory", "internal/store/storetest"},
-	{"internal/engine"},
+	{"internal/keyspace/lua"},
+	{"internal/engine", "internal/keyspace"},
 	{"internal/store"},
+	{"internal/keyspace/data"},
 	{"internal/keyspace/reply"},
 	{"internal/dispatch", "internal/auth", "internal/bullmq", "internal/expr", "internal/cron", "internal/telemetry"},
 }
 
 // machines must be deterministic: no clock, no chance, no goroutine, no network, no files.
-var machines = []string{"internal/engine", "internal/expr", "internal/cron"}
+var machines = []string{"internal/engine", "internal/keyspace", "internal/keyspace/data", "internal/keyspace/lua", "internal/expr", "internal/cron"}
 
 var machineMayNotImport = []string{"math/rand", "math/rand/v2", "crypto/rand", "net", "net/http", "os", "context", "log/slog"}
 

@@ -23,6 +23,7 @@ import (
 	"github.com/quartetjobs/quartet/internal/dispatch"
 	"github.com/quartetjobs/quartet/internal/door/inngest"
 	"github.com/quartetjobs/quartet/internal/door/qstash"
+	"github.com/quartetjobs/quartet/internal/door/resp"
 	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/retention"
 	"github.com/quartetjobs/quartet/internal/shard"
@@ -37,6 +38,7 @@ import (
 type Config struct {
 	Listen       string
 	Data         string // directory, or ":memory:"
+	Redis        Redis
 	Keys         auth.Keys
 	Retention    time.Duration // 0: keep everything
 	URLs         []string
@@ -55,6 +57,9 @@ type Config struct {
 type Server struct {
 	cfg     Config
 	ln      net.Listener
+	redisLn net.Listener // nil: Redis is off
+	redis   *resp.Door
+	keys    *shard.Keyspace
 	store   store.Store
 	host    *shard.Host
 	client  *dispatch.Client
@@ -81,6 +86,9 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.ln, err = listen(cfg.Listen); err != nil {
 		return nil, err
 	}
+	if err := s.listenRedis(); err != nil {
+		return nil, err
+	}
 	if s.store, err = openStore(ctx, cfg.Data); err != nil {
 		return nil, err
 	}
@@ -105,6 +113,9 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Host: s.host, Keys: &s.cfg.Keys, Log: cfg.Log.With("component", "dashboard"), Version: cfg.Version, Own: []string{qstash.Name}, AppError: s.inngest.AppError,
 		Sync: s.inngest.Sync, Send: s.inngest.Send, Invoke: s.inngest.Invoke, Rerun: s.qstash.Rerun,
 	})
+	if s.redisLn != nil {
+		s.openRedis()
+	}
 	s.sweeper = retention.New(retention.Config{Host: s.host, Log: cfg.Log.With("component", "retention"), Keep: cfg.Retention})
 	s.http = &http.Server{
 		Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
@@ -200,6 +211,10 @@ func (s *Server) routes() http.Handler {
 	health.Add("shard", s.host.Healthy)
 	health.Add("dispatch", s.dispatching)
 	health.Add("qstash", s.qstash.Healthy)
+	if s.redis != nil {
+		health.Add("redis", s.keys.Healthy)
+		s.redisMetrics(metrics)
+	}
 	mux.HandleFunc("GET /healthz", health.Live)
 	mux.HandleFunc("GET /readyz", health.Ready)
 	return mux
@@ -227,18 +242,24 @@ func (s *Server) Run(ctx context.Context) error {
 	shardCtx, stopShard := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopShard()
 	g, ctx := errgroup.WithContext(ctx)
-	var shardErr error
 	var shardDone sync.WaitGroup
-	failed := make(chan struct{})
-	shardDone.Go(func() {
-		if shardErr = s.host.Run(shardCtx); shardErr != nil {
-			close(failed)
-		}
-	})
+	failed := make(chan error, 2)
+	runShard := func(run func(context.Context) error) {
+		shardDone.Go(func() {
+			if err := run(shardCtx); err != nil {
+				failed <- err
+			}
+		})
+	}
+	runShard(s.host.Run)
+	if s.redis != nil {
+		runShard(s.keys.Run)
+		g.Go(func() error { return s.redis.Serve(ctx, s.redisLn) })
+	}
 	g.Go(func() error {
 		select {
-		case <-failed:
-			return shardErr
+		case err := <-failed:
+			return err
 		case <-ctx.Done():
 			return nil
 		}
@@ -283,6 +304,9 @@ func (s *Server) drain(ctx context.Context) {
 func (s *Server) close() {
 	if s.ln != nil {
 		_ = s.ln.Close() // it may be closed already
+	}
+	if s.redisLn != nil {
+		_ = s.redisLn.Close() // like the other
 	}
 	if s.store != nil {
 		if err := s.store.Close(); err != nil {
@@ -332,8 +356,17 @@ func newIDs() func(int64) engine.ID {
 	}
 }
 
-// Environment are the variables that point the SDKs at a server: name and value, in a fixed order.
-func Environment(addr string, keys *auth.Keys) [][2]string {
+// Environment are the variables that point the SDKs at a server: name and value, in a fixed order. redis is the URL of the Redis door, empty if it
+// is off.
+func Environment(addr string, keys *auth.Keys, redis string) [][2]string {
+	vars := httpEnvironment(addr, keys)
+	if redis != "" {
+		vars = append(vars, [2]string{"REDIS_URL", redis})
+	}
+	return vars
+}
+
+func httpEnvironment(addr string, keys *auth.Keys) [][2]string {
 	base := "http://" + strings.Replace(addr, "0.0.0.0", "127.0.0.1", 1)
 	if keys.Dev {
 		k := qstash.DevKeys

@@ -16,16 +16,22 @@ import (
 
 const env = "sim"
 
+// The engine's core and its batches.
+type (
+	core  = shard.Core[engine.Command, any, engine.Effect]
+	batch = shard.Batch[any, engine.Effect]
+)
+
 // world is one simulated server with its apps and its senders.
 type world struct {
 	seed  uint64
 	rng   *rand.Rand
 	now   int64
 	disk  *memory.Disk
-	core  *shard.Core
+	core  *core
 	ids   uint64
-	queue []*shard.Batch // sealed and not yet committed
-	calls []*call        // released and not yet answered
+	queue []*batch // sealed and not yet committed
+	calls []*call  // released and not yet answered
 	facts []*engine.Settle
 	progs []*program
 	check *checker
@@ -76,12 +82,12 @@ func (w *world) boot() {
 		st, err := memory.Open(w.disk)
 		must(err)
 		m := engine.New(engine.Config{NewID: w.newID, MaxCalls: 40, PerTarget: 25})
-		core, facts, err := shard.Recover(context.Background(), st, 0, m, w.now)
+		core, err := shard.Recover[engine.Command, any, engine.Effect](context.Background(), st, 0, m, w.now)
 		if err != nil {
 			w.disk.SetHook(nil)
 			continue
 		}
-		w.core, w.queue, w.facts = core, nil, facts
+		w.core, w.queue, w.facts = core, nil, m.Facts()
 		w.check.life++
 		return
 	}

@@ -20,7 +20,7 @@ import (
 // Table names a folded table. The numbers are part of the journal format: never reuse one.
 type Table uint8
 
-// The tables. See engine/record.go for what the keys and values of each are.
+// The tables. See engine/record.go and keyspace/record.go for what the keys and values of each are.
 const (
 	Meta        Table = 1  // settings of the server itself: keys, format marks
 	Apps        Table = 2  // registered applications
@@ -39,6 +39,7 @@ const (
 	Queues      Table = 15 // named queues and their policies
 	Logs        Table = 16 // what happened to messages, in order of time
 	Dead        Table = 17 // dead letters, in order of time
+	Keys        Table = 18 // the keyspace of the Redis door
 )
 
 // Spec says how a table is keyed.
@@ -68,6 +69,7 @@ var Tables = []Spec{
 	{Queues, "queues", 0, 0},
 	{Logs, "logs", 0, 2},
 	{Dead, "dead", 0, 1},
+	{Keys, "keys", 0, 0},
 }
 
 // Record is one row to put or delete. Key and Value belong to the store once they are appended: nobody may change

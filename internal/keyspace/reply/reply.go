@@ -22,6 +22,7 @@ const (
 	Bool                  // N is 0 or 1; RESP2: an integer
 	Verbatim              // Str is text; RESP2: a bulk string
 	Push                  // Elems, out of band; RESP2: an array
+	Nested                // Elems, key and value in turn; RESP3: a map; RESP2: an array of arrays of two
 	Pairs                 // Elems, member and score in turn; RESP3: an array of arrays of two; RESP2: an array
 )
 

@@ -1,0 +1,207 @@
+package keyspace
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/quartetjobs/quartet/internal/keyspace/data"
+	"github.com/quartetjobs/quartet/internal/store"
+)
+
+// Loader reads all rows of a table in key order; store.Shard.Load is one.
+type Loader = func(table store.Table, fn func(key, value []byte) error) error
+
+// recovery is what only the reading of rows needs.
+type recovery struct {
+	m      *Machine
+	spaces map[uint32]int // database of each
+	items  map[uint64]keyName
+	rows   [][]byte // that belong to nothing
+	gen    uint64   // whose parts are being read, and where they go
+	part   func(key, value []byte) error
+}
+
+// Recover reads the keyspace back into an empty machine. Nobody waits and nobody watches in it.
+func (m *Machine) Recover(now int64, load Loader) error {
+	m.begin(now, &Out{})
+	r := &recovery{m: m, items: map[uint64]keyName{}}
+	if err := load(store.Keys, r.row); err != nil {
+		return fmt.Errorf("recover the keyspace: %w", err)
+	}
+	if len(r.rows) > 0 {
+		m.garbage = append(m.garbage, garbage{rows: r.rows})
+	}
+	m.dirty = m.dirty[:0]
+	m.out = nil
+	return nil
+}
+
+func (r *recovery) row(key, value []byte) error {
+	if len(key) < 2 {
+		return fmt.Errorf("row %x: %w", key, errRow)
+	}
+	var err error
+	switch key[0] {
+	case rowDatabase:
+		err = r.database(key, value)
+	case rowHeader:
+		err = r.header(key, value)
+	case rowPart:
+		err = r.element(key, value)
+	case rowScript:
+		r.m.keepScript(string(key[1:]), string(value))
+	default:
+		err = errRow
+	}
+	if err != nil {
+		return fmt.Errorf("row %x: %w", clip(string(key), 64), err)
+	}
+	return nil
+}
+
+func (r *recovery) database(key, value []byte) error {
+	in := reader{b: value}
+	space := uint32(in.uvarint())
+	if in.bad || int(key[1]) >= Databases {
+		return errRow
+	}
+	r.m.dbs[key[1]].space = space
+	r.m.spaces = max(r.m.spaces, space)
+	return nil
+}
+
+func (r *recovery) header(key, value []byte) error {
+	m := r.m
+	if r.spaces == nil {
+		r.spaces = map[uint32]int{}
+		for i := range m.dbs {
+			r.spaces[m.dbs[i].space] = i
+		}
+	}
+	if len(key) != headerKeyLen {
+		return errRow
+	}
+	gen := binary.BigEndian.Uint64(key[1:])
+	m.gen = max(m.gen, gen)
+	in := reader{b: value}
+	space := uint32(in.uvarint())
+	name := in.string()
+	kind := in.byte()
+	expires := int64(in.uvarint())
+	if in.bad {
+		return errRow
+	}
+	db, ok := r.spaces[space]
+	if !ok {
+		m.spaces = max(m.spaces, space)
+		r.rows = append(r.rows, slices.Clone(key))
+		return nil
+	}
+	var val any
+	switch kind {
+	case kindString:
+		val = str(in.b)
+	case kindHash:
+		val = new(hash)
+	case kindList:
+		val = new(list)
+	case kindSet:
+		val = new(set)
+	case kindZset:
+		val = new(zset)
+	case kindStream:
+		s := newStream()
+		s.readState(&in)
+		if in.bad {
+			return errRow
+		}
+		val = s
+	default:
+		return errRow
+	}
+	size := int64(len(name) + keyCost)
+	if s, ok := val.(str); ok {
+		size += int64(len(s))
+	} else {
+		r.items[gen] = keyName{db, name}
+	}
+	d := &m.dbs[db]
+	i := d.keys.Insert(name, item{val: val, gen: gen, size: size, expires: expires, stored: true})
+	m.used += size
+	if expires != 0 {
+		d.volatile++
+		m.enqueue(db, name, d.keys.At(i))
+	}
+	return nil
+}
+
+// element reads one element. The parts of a key come one after the other.
+func (r *recovery) element(key, value []byte) error {
+	if len(key) <= headerKeyLen {
+		return errRow
+	}
+	gen := binary.BigEndian.Uint64(key[1:])
+	if gen != r.gen || r.part == nil {
+		r.m.gen = max(r.m.gen, gen)
+		r.gen, r.part = gen, r.owner(gen)
+	}
+	return r.part(key[headerKeyLen:], value)
+}
+
+// owner returns what takes the parts of a key.
+func (r *recovery) owner(gen uint64) func(id, value []byte) error {
+	name, ok := r.items[gen]
+	if !ok {
+		return func(id, _ []byte) error {
+			row := binary.BigEndian.AppendUint64([]byte{rowPart}, gen)
+			r.rows = append(r.rows, append(row, id...))
+			return nil
+		}
+	}
+	t := &r.m.dbs[name.db].keys
+	it := t.At(t.Find(name.key))
+	numbered := func(put func(seq uint64, in *reader) int) func(id, value []byte) error {
+		return func(id, value []byte) error {
+			if len(id) != 8 {
+				return errRow
+			}
+			in := reader{b: value}
+			r.m.grow(it, put(binary.BigEndian.Uint64(id), &in))
+			if in.bad {
+				return errRow
+			}
+			return nil
+		}
+	}
+	field := func(d *data.Dict) func(seq uint64, in *reader) int {
+		return func(seq uint64, in *reader) int {
+			f := in.string()
+			d.Restore(f, string(in.b), seq)
+			return len(f) + len(in.b)
+		}
+	}
+	switch v := it.val.(type) {
+	case *hash:
+		return numbered(field(&v.Dict))
+	case *set:
+		return numbered(field(&v.Dict))
+	case *list:
+		return numbered(func(id uint64, in *reader) int {
+			pos := int64(id ^ 1<<63)
+			v.Fresh(pos)
+			v.Restore(string(in.b), pos)
+			return len(in.b)
+		})
+	case *zset:
+		return numbered(func(seq uint64, in *reader) int {
+			score := math.Float64frombits(in.uint64())
+			v.Restore(string(in.b), score, seq)
+			return 8 + len(in.b)
+		})
+	case *stream:
+		return func(id, value []byte) error { return v.recover(r.m, it, id, value) }
+	}
+	return func(_, _ []byte) error { return errRow }
+}
