@@ -15,6 +15,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/quartetjobs/quartet/internal/auth"
 )
 
 // cli is every command, flag, variable and help text.
@@ -36,6 +38,7 @@ type common struct {
 	RedisSafe string        `name:"redis-durability" default:"always" enum:"always,everysec" env:"QUARTET_REDIS_DURABILITY" help:"always answers when a change is on disk, everysec at once and writes within a second."`
 	RedisCert string        `name:"redis-tls-cert" placeholder:"FILE" env:"QUARTET_REDIS_TLS_CERT" help:"Certificate in PEM form: the Redis address speaks TLS."`
 	RedisKey  string        `name:"redis-tls-key" placeholder:"FILE" env:"QUARTET_REDIS_TLS_KEY" help:"Its private key."`
+	RedisUp   auth.Secret   `name:"redis-upstream" placeholder:"URL" env:"QUARTET_REDIS_UPSTREAM" help:"redis:// address of a Redis that you run: the dashboard shows its BullMQ queues too."`
 	Store     string        `env:"QUARTET_STORE" help:"A postgres:// address instead of --data. This version does not support it yet."`
 	LogLevel  string        `default:"info" short:"l" env:"QUARTET_LOG_LEVEL,INNGEST_LOG_LEVEL" help:"debug, info, warn or error."`
 	JSON      bool          `hidden:"" name:"json" env:"INNGEST_JSON" help:"The same as --log-format=json."`

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/quartetjobs/quartet/internal/auth"
+	"github.com/quartetjobs/quartet/internal/bullmq"
+	"github.com/quartetjobs/quartet/internal/dashboard"
 	"github.com/quartetjobs/quartet/internal/door/resp"
 	"github.com/quartetjobs/quartet/internal/shard"
 	"github.com/quartetjobs/quartet/internal/telemetry"
@@ -24,6 +26,7 @@ type Redis struct {
 	Everysec bool
 	TLSCert  string // files of a certificate and its key; empty: no TLS
 	TLSKey   string
+	Upstream string // URL of a Redis of the user's own, whose BullMQ queues the dashboard shows too
 }
 
 // Off says that there is to be no Redis door.
@@ -88,6 +91,26 @@ func (s *Server) RedisURL() string {
 		return ""
 	}
 	return s.cfg.Redis.URL(s.redisLn.Addr().String())
+}
+
+// jobSources are the servers whose BullMQ queues the dashboard shows.
+func (s *Server) jobSources() ([]dashboard.JobSource, error) {
+	var list []dashboard.JobSource
+	if s.redis != nil {
+		list = append(list, dashboard.JobSource{ID: "own", Name: "this server", Redis: bullmq.Over(s.redis.Dial)})
+	}
+	if up := s.cfg.Redis.Upstream; up != "" {
+		c, err := bullmq.Dial(up)
+		if err != nil {
+			return nil, fmt.Errorf("--redis-upstream: %w", err)
+		}
+		u, err := url.Parse(up)
+		if err != nil {
+			return nil, fmt.Errorf("--redis-upstream: %w", err)
+		}
+		list = append(list, dashboard.JobSource{ID: "upstream", Name: u.Host, Redis: c})
+	}
+	return list, nil
 }
 
 func (s *Server) redisMetrics(m *telemetry.Metrics) {

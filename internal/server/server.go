@@ -109,13 +109,17 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Host: s.host, Client: s.client, Log: cfg.Log.With("component", "qstash"), NewID: ids, Env: cfg.Keys.Environments[0].Name, Dev: cfg.Keys.Dev,
 		Keep: cfg.Retention, MaxCalls: cfg.MaxCalls,
 	})
-	s.dash = dashboard.New(dashboard.Config{
-		Host: s.host, Keys: &s.cfg.Keys, Log: cfg.Log.With("component", "dashboard"), Version: cfg.Version, Own: []string{qstash.Name}, AppError: s.inngest.AppError,
-		Sync: s.inngest.Sync, Send: s.inngest.Send, Invoke: s.inngest.Invoke, Rerun: s.qstash.Rerun,
-	})
 	if s.redisLn != nil {
 		s.openRedis()
 	}
+	jobs, err := s.jobSources()
+	if err != nil {
+		return nil, err
+	}
+	s.dash = dashboard.New(dashboard.Config{
+		Host: s.host, Keys: &s.cfg.Keys, Log: cfg.Log.With("component", "dashboard"), Version: cfg.Version, Own: []string{qstash.Name}, AppError: s.inngest.AppError,
+		Sync: s.inngest.Sync, Send: s.inngest.Send, Invoke: s.inngest.Invoke, Rerun: s.qstash.Rerun, Jobs: jobs,
+	})
 	s.sweeper = retention.New(retention.Config{Host: s.host, Log: cfg.Log.With("component", "retention"), Keep: cfg.Retention})
 	s.http = &http.Server{
 		Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,

@@ -93,9 +93,11 @@ func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
 	}
 }
 
-func (d *Door) accept(nc net.Conn) {
+func (d *Door) accept(nc net.Conn) { d.admit(d.newConn(nc)) }
+
+// admit serves a new connection, or closes it at once when there are too many or the door closes.
+func (d *Door) admit(c *conn) bool {
 	d.stats.connections.Add(1)
-	c := d.newConn(nc)
 	d.mu.Lock()
 	full, stopping := len(d.conns) >= d.cfg.Limits.Clients, d.stopping
 	if !full && !stopping {
@@ -105,12 +107,13 @@ func (d *Door) accept(nc net.Conn) {
 	d.mu.Unlock()
 	if full {
 		d.stats.rejected.Add(1)
-		_ = nc.SetWriteDeadline(time.Now().Add(time.Second))
-		_, _ = nc.Write([]byte("-ERR max number of clients reached\r\n")) // the connection is closed whether it hears or not
+		_ = c.nc.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = c.nc.Write([]byte("-ERR max number of clients reached\r\n")) // the connection is closed whether it hears or not
 	}
 	if full || stopping {
-		_ = nc.Close()
+		_ = c.nc.Close()
 	}
+	return !full && !stopping
 }
 
 // forget takes a connection that is closed out of everything.
