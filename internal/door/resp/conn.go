@@ -197,8 +197,7 @@ func (c *conn) post(n uint64, cmd keyspace.Command, done func(keyspace.Result) r
 		case r.Blocked:
 			c.mu.Lock()
 			c.blocked = c.waits
-			c.signal(0)
-			c.flush()
+			c.signal()
 			c.mu.Unlock()
 		case done != nil:
 			c.answer(n, done(r))

@@ -21,6 +21,7 @@ type place struct {
 type output struct {
 	ring       []place // a power of two
 	head, tail uint64  // places from head to tail-1 wait
+	done       uint64  // those before it are answered
 	bytes      int     // of replies that are done and not sent
 	batch      uint32  // of commands that arrived together
 	ready      chan struct{}
@@ -85,9 +86,7 @@ func (c *conn) answer(n uint64, r reply.Reply) {
 		c.cut("it does not read its replies")
 		return
 	}
-	if n == c.out.head {
-		c.signal(p.batch)
-	}
+	c.signal()
 }
 
 // respond is answer for a reply that is known at once.
@@ -112,14 +111,12 @@ func (c *conn) push(r reply.Reply) {
 		return
 	}
 	c.out.bytes += size
-	n := c.out.reserve(place{r: r, proto: int8(c.proto), done: true, silent: c.replies == repliesOff})
+	c.out.reserve(place{r: r, proto: int8(c.proto), done: true, silent: c.replies == repliesOff})
 	if c.tooMuch() {
 		c.cut("it does not read its messages")
 		return
 	}
-	if n == c.out.head {
-		c.signal(c.out.batch)
-	}
+	c.signal()
 }
 
 func (c *conn) tooMuch() bool {
@@ -130,18 +127,19 @@ func (c *conn) tooMuch() bool {
 	return c.out.bytes > limit
 }
 
-// signal wakes the writer unless more replies of the same batch are about to come, which can share its write.
-func (c *conn) signal(batch uint32) {
-	n := c.out.head
-	for n < c.out.tail && c.out.at(n).done {
-		n++
+// signal wakes the writer for what is answered, unless more replies of the same batch are about to come, which can share its write.
+func (c *conn) signal() {
+	o := &c.out
+	o.done = max(o.done, o.head)
+	for o.done < o.tail && o.at(o.done).done {
+		o.done++
 	}
-	if n < c.out.tail && c.out.at(n).batch == batch && c.out.bytes < 64<<10 && !(c.waits && c.waitsFor == n) {
+	if o.done == o.head {
 		return
 	}
-	select {
-	case c.out.ready <- struct{}{}:
-	default:
+	more := o.done < o.tail && o.at(o.done).batch == o.at(o.done-1).batch && o.bytes < 64<<10 && !(c.waits && c.waitsFor == o.done)
+	if !more {
+		c.flush()
 	}
 }
 
