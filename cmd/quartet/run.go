@@ -33,7 +33,7 @@ type serveCmd struct {
 	LogFormat    string        `default:"json" env:"QUARTET_LOG_FORMAT" help:"text or json."`
 	SigningKey   []auth.Secret `env:"QUARTET_SIGNING_KEY,INNGEST_SIGNING_KEY" help:"Key that signs calls and opens the API: an even number of hexadecimal digits. A second one is accepted too, for rotation. Required."`
 	EventKey     []auth.Secret `env:"QUARTET_EVENT_KEY,INNGEST_EVENT_KEY" help:"Key that may send events. May be repeated. Required."`
-	RedisPass    auth.Secret   `name:"redis-password" env:"QUARTET_REDIS_PASSWORD" help:"Password of Redis clients, for the user default. Required unless --redis=off."`
+	RedisPass    auth.Secret   `name:"redis-password" env:"QUARTET_REDIS_PASSWORD" help:"Password of Redis clients, for the user default. Without one the Redis address is not opened."`
 	RedisUser    []string      `placeholder:"NAME:PASSWORD" env:"QUARTET_REDIS_USER" help:"Another user of Redis clients. May be repeated."`
 	DashboardKey auth.Secret   `env:"QUARTET_DASHBOARD_KEY" help:"Key that opens the dashboard and /metrics. Required."`
 }
@@ -86,12 +86,19 @@ func (c *serveCmd) run(ctx context.Context, errOut io.Writer) error {
 	if err := c.redis(&cfg.Redis); err != nil {
 		return err
 	}
-	return serve(ctx, cfg, func(addr, _ string) { cfg.Log.Info("serving", "addr", addr, "redis", c.Redis, "version", version()) })
+	return serve(ctx, cfg, func(addr, _ string) { cfg.Log.Info("serving", "addr", addr, "redis", cfg.Redis.Listen, "version", version()) })
 }
+
+// defaultRedis is the default of --redis.
+const defaultRedis = "127.0.0.1:6379"
 
 // redis sets who may use the Redis door: in production nobody without a password.
 func (c *serveCmd) redis(r *server.Redis) error {
 	if r.Off() {
+		return nil
+	}
+	if c.RedisPass == "" && c.Redis == defaultRedis {
+		r.Listen = "off" // nobody asked for it
 		return nil
 	}
 	if c.RedisPass == "" {
