@@ -139,7 +139,7 @@ async function port(wanted, whose) {
 
 /** This process's variables without those that would bend the demo. */
 function environment(more) {
-  const bends = /^(INNGEST_|QSTASH_|[A-Z]+_[A-Z]+_\d_QSTASH_|QUARTET_|NODE_ENV$|PORT$|CRM_URL$|APP_URL$|PAYMENTS_SECRET$|NEXT_)/;
+  const bends = /^(INNGEST_|REDIS_|QSTASH_|[A-Z]+_[A-Z]+_\d_QSTASH_|QUARTET_|NODE_ENV$|PORT$|CRM_URL$|APP_URL$|PAYMENTS_SECRET$|NEXT_)/;
   return { ...Object.fromEntries(Object.entries(process.env).filter(([k]) => !bends.test(k))), ...more };
 }
 
@@ -147,10 +147,11 @@ function environment(more) {
 
 async function startServer() {
   const address = `127.0.0.1:${await port(8288, "Quartet")}`;
+  const redis = `127.0.0.1:${await port(6379, "its Redis address")}`;
   const appPort = await port(3000, "the app");
   const appUrl = `http://localhost:${appPort}`;
   // Discovery would also find whatever else runs on this machine; the demo is about its own app.
-  const args = ["dev", `--listen=${address}`, "--redis=off", `--data=${join(dir, "data")}`, "--no-discovery", `--app=${appUrl}/api/inngest`];
+  const args = ["dev", `--listen=${address}`, `--redis=${redis}`, `--data=${join(dir, "data")}`, "--no-discovery", `--app=${appUrl}/api/inngest`];
   const part = start("quartet", "TERM", quartet, args, { env: environment(), cwd: dir });
   const url = `http://${address}`;
   await until("the start of Quartet", part, async () => (await fetch(`${url}/readyz`)).ok, 30);
@@ -159,11 +160,11 @@ async function startServer() {
     if (!res.ok) throw new Error(`${path} answered ${res.status} ${await res.text()}`);
     return res.json();
   };
-  return { part, url, address, appPort, appUrl, api };
+  return { part, url, address, redis, appPort, appUrl, api };
 }
 
 async function startApp(server) {
-  const lines = execFileSync(quartet, ["env", `--listen=${server.address}`, "--format=dotenv"], { env: environment(), encoding: "utf8" });
+  const lines = execFileSync(quartet, ["env", `--listen=${server.address}`, `--redis=${server.redis}`, "--format=dotenv"], { env: environment(), encoding: "utf8" });
   const point = Object.fromEntries(lines.trim().split("\n").map((line) => line.split(/=(.*)/s, 2)));
   const secret = randomBytes(16).toString("hex"); // what a payment provider and its customer share
   const next = join(appDir, "node_modules/next/dist/bin/next");
@@ -184,7 +185,9 @@ async function startApp(server) {
   if (!functions.some((f) => f.slug === "paperboat-onboarding")) {
     throw new Trouble(`the app registered without its onboarding function: ${functions.map((f) => f.slug).join(", ") || "it has none"}`);
   }
-  return { part, url: server.appUrl, secret, token: point.QSTASH_TOKEN };
+  const worker = start("worker", "TERM", process.execPath, ["worker/email.mjs"], { cwd: appDir, env: environment({ ...point, APP_URL: server.appUrl }) });
+  await until("the start of the worker", worker, () => worker.tail().includes("the worker is ready"));
+  return { part, worker, url: server.appUrl, secret, token: point.QSTASH_TOKEN };
 }
 
 /** Fills in the form of a page that has a text and sends it, as a browser without JavaScript does. */
@@ -253,6 +256,30 @@ async function followMessages(server, app, messages) {
   return [...last.values()].every((state) => state === "DELIVERED");
 }
 
+/** Prints what becomes of the jobs that a sign-up made, until each has ended or is far from due. */
+async function followJobs(server, app, userId) {
+  const printed = new Set();
+  const line = (name, mark, what, text) => {
+    if (printed.has(name + what)) return;
+    printed.add(name + what);
+    say(`  ${pad(dim(name), 14)}  ${pad(marks[mark], markWidth)}  ${pad(what, 18)}  ${dim(text)}`.trimEnd());
+  };
+  const states = {};
+  const look = async () => {
+    for (const name of ["verify", "remind"]) {
+      const { job } = await server.api(`/jobs/job?queue=emails&id=${name}-${userId}`);
+      states[name] = job.state;
+      if (job.attempts > 0 && job.error) line(name, "again", "retry", job.error);
+      if (job.state === "completed") line(name, "done", "completed", `attempt ${job.attempts}, ${took(job.endedAt - job.addedAt)} after it was added`);
+      if (job.state === "failed") line(name, "failed", "failed", job.error);
+      if (job.state === "delayed" && job.attempts === 0) line(name, "asleep", "delayed", `due in ${took(job.dueAt - job.addedAt)}`);
+    }
+    return ["completed", "failed"].includes(states.verify) && states.remind !== "waiting";
+  };
+  await Promise.race([until("the jobs", server.part, look), app.worker.over]);
+  return states.verify === "completed";
+}
+
 /** Prints what is new about a run since the last look. */
 class Follower {
   printed = new Set();
@@ -317,6 +344,9 @@ async function demo() {
   });
   const run = await Promise.race([ended, app.part.over]);
 
+  say("\nHer sign-up also made two jobs, which the worker does; the mail provider is out of order the first time:\n");
+  const mailed = await followJobs(server, app, page.split("/").at(-1));
+
   say("\nAda pays for the team plan, and the provider's webhook tells the app, which sends two messages, one for half an hour later:\n");
   const payment = { id: `pay_${randomBytes(4).toString("hex")}`, email, amount: 1200 };
   const delivered = await followMessages(server, app, await Promise.race([pay(app, payment), app.part.over]));
@@ -332,9 +362,9 @@ async function demo() {
     return undefined;
   });
   const refund = await Promise.race([refunded, app.part.over]);
-  runCode = run.status === "completed" && refund.status === "completed" && delivered ? 0 : 1;
+  runCode = run.status === "completed" && refund.status === "completed" && delivered && mailed ? 0 : 1;
 
-  say(`\n  This run   ${server.url}/runs/${run.id}\n  Refund     ${server.url}/runs/${refund.id}\n  Messages   ${server.url}/messages\n  Dashboard  ${server.url}\n  App        ${app.url}${page}\n`);
+  say(`\n  This run   ${server.url}/runs/${run.id}\n  Refund     ${server.url}/runs/${refund.id}\n  Messages   ${server.url}/messages\n  Jobs       ${server.url}/jobs/queue?queue=emails\n  Dashboard  ${server.url}\n  App        ${app.url}${page}\n`);
   if (runCode) say(`Not everything completed. The app says:\n${app.part.tail()}\n`);
   if (exitAfterRun) return;
   say("Both keep running until Ctrl-C. What you do in the app shows up here as well:\n");

@@ -1,3 +1,3 @@
 import type { NextConfig } from "next";
 
-export default { devIndicators: false } satisfies NextConfig;
+export default { devIndicators: false, serverExternalPackages: ["bullmq", "ioredis"] } satisfies NextConfig;

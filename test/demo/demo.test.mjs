@@ -75,6 +75,8 @@ test("shows a whole run and ends, with DEMO_EXIT=1", async (t) => {
   assert.deepEqual(lines(demo.output(), "receipt"), ["waiting created", "done delivered"], demo.output());
   assert.deepEqual(lines(demo.output(), "follow-up"), ["asleep created", "done delivered"], demo.output());
   assert.match(demo.output(), /follow-up +asleep +created +to be delivered in 1\.0 s/);
+  assert.deepEqual(lines(demo.output(), "verify").sort(), ["done completed", "retry retry"], demo.output());
+  assert.deepEqual(lines(demo.output(), "remind"), ["asleep delayed"], demo.output());
   assert.deepEqual(lines(demo.output(), "refund"), [
     "done ask-the-admins",
     "done tell-the-crm",
@@ -91,7 +93,7 @@ test("shows a whole run and ends, with DEMO_EXIT=1", async (t) => {
 });
 
 test("makes way for whoever has its ports, keeps serving, and stops on Ctrl-C", async (t) => {
-  for (const port of [8288, 3000]) {
+  for (const port of [8288, 3000, 6379]) {
     const other = createServer((socket) => socket.destroy());
     t.after(() => other.close());
     // If even this cannot listen, somebody has the port already, which is as good.
@@ -101,6 +103,7 @@ test("makes way for whoever has its ports, keeps serving, and stops on Ctrl-C", 
   await demo.says(/until Ctrl-C/);
   assert.match(demo.output(), /Port 8288 is taken, so Quartet is on \d+\./);
   assert.match(demo.output(), /Port 3000 is taken, so the app is on \d+\./);
+  assert.match(demo.output(), /Port 6379 is taken, so its Redis address is on \d+\./);
   const [, run] = await demo.says(/This run +(\S+)/);
   const [, page] = await demo.says(/App +(\S+\/users\/\S+)/);
   assert.equal((await fetch(run)).status, 200);
@@ -149,7 +152,7 @@ test("makes way for whoever has its ports, keeps serving, and stops on Ctrl-C", 
 test("leaves nothing behind when it is killed", async (t) => {
   const demo = startDemo(t);
   await demo.says(/asleep +leave-them-a-day/);
-  for (const part of [/quartet dev/, /next-server/]) assert.ok(demo.left().some((line) => part.test(line)), `${demo.left()}`);
+  for (const part of [/quartet dev/, /next-server/, /worker\/email\.mjs/]) assert.ok(demo.left().some((line) => part.test(line)), `${demo.left()}`);
   demo.child.kill("SIGKILL");
   await demo.exited;
   await until("everything to be gone", () => demo.left().length === 0);

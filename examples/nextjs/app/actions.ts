@@ -6,6 +6,7 @@ import { db, newId } from "@/lib/db";
 import { eventNamed, inngest } from "@/lib/inngest/client";
 import { isConfigured } from "@/lib/qstash/client";
 import { makeReport, userCreated } from "@/lib/qstash/messages";
+import { forget, greet, hasQueues } from "@/lib/queues/email";
 import { days } from "@/lib/time";
 import { approveRefund } from "@/lib/workflows/refund";
 
@@ -21,6 +22,7 @@ export async function signUp(form: FormData) {
   // The id makes the event count once, even if a proxy or an impatient finger repeats this request.
   await inngest.send(eventNamed("user/created").create({ userId: user.id, email, name }, { id: `created-${user.id}` }));
   if (isConfigured()) await userCreated(user);
+  if (hasQueues()) await greet(user);
   redirect(`/users/${user.id}`);
 }
 
@@ -45,6 +47,7 @@ export async function deleteAccount(form: FormData) {
   if (!user) return;
   user.deleted = true;
   await inngest.send(eventNamed("user/deleted").create({ userId: user.id }));
+  if (hasQueues()) await forget(user);
   refresh();
 }
 

@@ -16,6 +16,7 @@ type Tables = {
   gifts: Map<string, { userId: string; text: string }>;
   newsletter: Set<string>;
   refunds: Map<string, { email: string; state: "asked for" | "paid back" | "lapsed" }>; // by payment
+  provider: { sent: Set<string>; refused: Set<string> }; // of mail, by job
   handled: Map<string, unknown>; // ids of messages to what was answered
 };
 
@@ -36,6 +37,7 @@ export const db: Tables = (here.paperboat ??= {
   gifts: new Map(),
   newsletter: new Set(),
   refunds: new Map(),
+  provider: { sent: new Set(), refused: new Set() },
   handled: new Map(),
 });
 
