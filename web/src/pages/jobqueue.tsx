@@ -3,12 +3,12 @@ import { href, query as apiPath } from "../lib/api";
 import { jobPath, queueOf, queueParams, queuePath, type Job, type JobQueue, type JobScheduler, type JobState } from "../lib/jobs";
 import { never, useLive, usePolling } from "../lib/live";
 import { navigate, place } from "../lib/router";
-import { duration } from "../lib/time";
+import { absolute, duration } from "../lib/time";
 import { Dialog } from "../ui/dialog";
 import { Icon } from "../ui/icons";
 import { AddJob, change, EditNumber } from "../ui/jobs";
 import { act } from "../ui/message";
-import { Ago, At, Badge, Choice, Countdown, Empty, List, LiveButton, PageHead, Problem, Skeleton, TextFilter, toast, type Column } from "../ui/parts";
+import { Ago, Badge, Choice, Countdown, Empty, List, LiveButton, PageHead, Problem, Skeleton, TextFilter, toast, type Column } from "../ui/parts";
 import { shownStates } from "./jobqueues";
 
 const retryable: JobState[] = ["failed", "completed", "delayed"];
@@ -67,6 +67,7 @@ export function JobQueuePage() {
       {queue.error && <Problem text={queue.error} retry={queue.refresh} />}
       {queue.loading && <Skeleton />}
       {d && <Facts d={d} ask={setAsking} refresh={refresh} />}
+      <h2 class="unseen">Jobs</h2>
       <div class="filters">
         <Choice label="State" name="state" value={state === "waiting" ? "" : state} options={shownStates(d).map((s) => ({ value: s === "waiting" ? "" : s, text: <>{s} <span class="muted">{d?.counts[s] ?? ""}</span></> }))} />
       </div>
@@ -160,8 +161,8 @@ function Workers({ d }: { d: JobQueue }) {
     <section>
       <h2>Workers</h2>
       <table class="list">
-        <thead><tr><th scope="col" class="main">Worker</th><th scope="col" class="fit num">Connected for</th><th scope="col" class="fit num">Last asked for work</th></tr></thead>
-        <tbody>{d.workerList?.map((w) => <tr key={w.addr}><td class="main">{w.name || <span class="muted">no name</span>} <code>{w.addr}</code></td><td class="fit num">{duration(w.age * 1000)}</td><td class="fit num">{duration(w.idle * 1000)} ago</td></tr>)}</tbody>
+        <thead><tr><th scope="col" class="main">Worker</th><th scope="col" class="wide fit num">Connected for</th><th scope="col" class="fit num">Last asked for work</th></tr></thead>
+        <tbody>{d.workerList?.map((w) => <tr key={w.addr}><td class="main">{w.name || <span class="muted">no name</span>} <code>{w.addr}</code></td><td class="wide fit num">{duration(w.age * 1000)}</td><td class="fit num">{duration(w.idle * 1000)} ago</td></tr>)}</tbody>
       </table>
     </section>
   );
@@ -176,13 +177,13 @@ function Schedulers({ queue }: { queue: ReturnType<typeof queueOf> }) {
       <h2>Schedulers</h2>
       {live.error && <Problem text={live.error} retry={live.refresh} />}
       <table class="list">
-        <thead><tr><th scope="col" class="main">Scheduler</th><th scope="col" class="fit num">Runs</th><th scope="col" class="fit num">Next</th><th scope="col" class="fit">Do</th></tr></thead>
+        <thead><tr><th scope="col" class="main">Scheduler</th><th scope="col" class="wide fit num">Runs</th><th scope="col" class="fit num">Next</th><th scope="col" class="fit">Do</th></tr></thead>
         <tbody>
           {live.data?.schedulers.map((s) => (
             <tr key={s.id}>
               <td class="main"><strong>{s.id}</strong> <span class="under">{s.pattern ? <><code>{s.pattern}</code>{s.zone && ` in ${s.zone}`}</> : `every ${duration(s.every ?? 0)}`}, makes {s.name}</span></td>
-              <td class="fit num">{s.runs}{s.limit ? ` of ${s.limit}` : ""}</td>
-              <td class="fit num"><At at={s.nextAt} /></td>
+              <td class="wide fit num">{s.runs}{s.limit ? ` of ${s.limit}` : ""}</td>
+              <td class="fit num" title={absolute(s.nextAt)}>in <Countdown until={s.nextAt} /></td>
               <td class="fit do">
                 <button type="button" class="icon-button" title="Run now" aria-label={`Run ${s.id} now`} onClick={() => void act(async () => void toast(`The job ${(await change<{ id: string }>(queue, "run-scheduler", { id: s.id })).id} was added.`), live.refresh)}><Icon name="running" /></button>
                 <button type="button" class="icon-button" title="Remove…" aria-label={`Remove ${s.id}…`} onClick={() => setRemoving(s)}><Icon name="failed" /></button>

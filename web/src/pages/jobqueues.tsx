@@ -43,7 +43,7 @@ export function JobQueuesPage() {
       ),
     },
     { head: "Waiting", class: "fit num", cell: (q) => count(q, "waiting", "paused", "prioritized", "waiting-children") },
-    { head: "Active", class: "fit num", cell: (q) => count(q, "active") },
+    { head: "Active", wide: true, class: "fit num", cell: (q) => count(q, "active") },
     { head: "Delayed", wide: true, class: "fit num", cell: (q) => count(q, "delayed") },
     { head: "Completed", wide: true, class: "fit num", cell: (q) => count(q, "completed") },
     { head: "Failed", class: "fit num", cell: (q) => (count(q, "failed") ? <a href={queuePath(q, { state: "failed" })}>{count(q, "failed")}</a> : 0) },
@@ -51,8 +51,8 @@ export function JobQueuesPage() {
       head: "Do",
       class: "fit",
       cell: (q) => (
-        <button type="button" class="small" onClick={() => void act(async () => void (await change(q, q.paused ? "resume" : "pause")), live.refresh)}>
-          <Icon name={q.paused ? "running" : "pause"} />{q.paused ? "Resume" : "Pause"}<span class="unseen"> the queue {q.name}</span>
+        <button type="button" class="small" aria-label={`${q.paused ? "Resume" : "Pause"} the queue ${q.name}`} onClick={() => void act(async () => void (await change(q, q.paused ? "resume" : "pause")), live.refresh)}>
+          <Icon name={q.paused ? "running" : "pause"} />{q.paused ? "Resume" : "Pause"}
         </button>
       ),
     },
