@@ -29,6 +29,9 @@ sim: ## run the simulation with SEEDS seeds, or one with SEED=n
 bench: build ## measure, print ratios
 	$(GO) run ./bench $(BENCH)
 
+bench-bullmq: build ## measure BullMQ beside Debian's redis-server
+	@scripts/bench-bullmq
+
 web: ## build the dashboard into internal/dashboard/dist
 	cd web && npm ci && npm run build
 
@@ -36,4 +39,4 @@ fmt: ## format everything
 	$(GO) fix ./...
 	$(GO) tool -modfile=tools/go.mod gofumpt -w bench cmd internal test
 
-.PHONY: help build demo test test-go test-e2e sim bench web fmt
+.PHONY: help build demo test test-go test-e2e sim bench bench-bullmq web fmt

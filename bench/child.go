@@ -87,8 +87,10 @@ func (c *child) kill() {
 }
 
 // cpu is what the server has used.
-func (c *child) cpu() time.Duration {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+func (c *child) cpu() time.Duration { return cpuOf(c.cmd.Process.Pid) }
+
+func cpuOf(pid int) time.Duration {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}
@@ -99,8 +101,10 @@ func (c *child) cpu() time.Duration {
 }
 
 // rss is the server's resident memory in bytes.
-func (c *child) rss() int64 {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", c.cmd.Process.Pid))
+func (c *child) rss() int64 { return rssOf(c.cmd.Process.Pid) }
+
+func rssOf(pid int) int64 {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
 		return 0
 	}

@@ -38,6 +38,7 @@ func main() {
 		{"sleepers", "many sleeping runs: memory, restart, and one event among as many waits", sleepers},
 		{"messages", "QStash: deliveries beside calling the sink directly, latency, a flow-control rate", messages},
 		{"delayed", "QStash: many messages for a day later: memory and restart", delayed},
+		{"bullmq", "BullMQ: the official client, its commands on 64 connections, memory and restart, beside a Redis", bullmq},
 		{"kill", "kill -9 under load: what was acknowledged and lost", kill},
 	}
 	flag.Usage = func() {
