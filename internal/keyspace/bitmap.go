@@ -94,12 +94,14 @@ func bitSpan(args []string, size int) (from, to int64, bad reply.Reply, ok bool)
 func bitAt(s string, i int64) bool { return s[i>>3]&(0x80>>(i&7)) != 0 }
 
 func bitcount(c *call) reply.Reply {
-	if len(c.args) == 3 || len(c.args) > 5 {
-		return errSyntax
-	}
-	val, _, ok := c.text(c.args[1])
-	if !ok {
+	val, there, ok := c.text(c.args[1])
+	switch {
+	case !ok:
 		return wrongType
+	case !there:
+		return zero
+	case len(c.args) == 3 || len(c.args) > 5:
+		return errSyntax
 	}
 	from, to, bad, ok := bitSpan(c.args[2:], len(val))
 	if !ok {
@@ -120,9 +122,6 @@ func bitcount(c *call) reply.Reply {
 }
 
 func bitpos(c *call) reply.Reply {
-	if len(c.args) > 6 {
-		return errSyntax
-	}
 	if c.args[2] != "0" && c.args[2] != "1" {
 		if _, ok := parseInt(c.args[2]); !ok {
 			return errInteger
@@ -134,15 +133,15 @@ func bitpos(c *call) reply.Reply {
 	if !ok {
 		return wrongType
 	}
+	if !there {
+		return reply.Num(-flag(want).N)
+	}
+	if len(c.args) > 6 {
+		return errSyntax
+	}
 	from, to, bad, ok := bitSpan(c.args[3:], len(val))
 	if !ok {
 		return bad
-	}
-	if !there {
-		if want {
-			return reply.Num(-1)
-		}
-		return zero
 	}
 	for i := from; i < to; i++ {
 		if i&7 == 0 && i+8 <= to && (want && val[i>>3] == 0 || !want && val[i>>3] == 0xff) {
