@@ -103,6 +103,11 @@ func bitcount(c *call) reply.Reply {
 	case len(c.args) == 3 || len(c.args) > 5:
 		return errSyntax
 	}
+	if len(c.args) == 5 { // an empty range is one whatever the unit is called
+		if start, stop, ok := parseSpan(c.args[2], c.args[3]); ok && stop < start && start < 0 {
+			return zero
+		}
+	}
 	from, to, bad, ok := bitSpan(c.args[2:], len(val))
 	if !ok {
 		return bad

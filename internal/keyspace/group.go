@@ -266,7 +266,8 @@ func (s *stream) delivered(g *group, id data.ID) {
 
 // deletedSince reports whether XDEL may have removed entries from an id on.
 func (s *stream) deletedSince(id data.ID) bool {
-	return s.Len() > 0 && s.maxDeleted != (data.ID{}) && !s.maxDeleted.Less(id)
+	first, ok := s.First()
+	return ok && s.maxDeleted != (data.ID{}) && !s.maxDeleted.Less(first) && !s.maxDeleted.Less(id)
 }
 
 // position is the number of entries that were ever added up to an id, -1 if that is not known.

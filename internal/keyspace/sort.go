@@ -116,10 +116,7 @@ func (c *call) sort(stores bool) reply.Reply {
 	from := min(max(s.offset, 0), int64(len(elems)))
 	to := int64(len(elems))
 	if s.count >= 0 {
-		to = min(to, from+s.count)
-	}
-	if from >= to { // what cannot be sorted does not matter then
-		return c.sortReply(&s, nil)
+		to = min(to, from+min(s.count, to))
 	}
 	if !s.never {
 		if elems, ok = c.sorted(&s, elems); !ok {
@@ -133,7 +130,7 @@ func (c *call) sort(stores bool) reply.Reply {
 			slices.Reverse(elems)
 		}
 	}
-	return c.sortReply(&s, elems[from:to])
+	return c.sortReply(&s, elems[from:max(from, to)])
 }
 
 func (c *call) sorted(s *sorting, elems []string) ([]string, bool) {
@@ -152,7 +149,7 @@ func (c *call) sorted(s *sorting, elems []string) ([]string, bool) {
 		}
 		if !s.alpha && !w.missing {
 			f, ok := parseScore(w.key)
-			if !ok {
+			if !ok && w.key != "" { // which strtod takes for 0
 				return nil, false
 			}
 			w.weight = f

@@ -391,7 +391,7 @@ func setrange(c *call) reply.Reply {
 	if patch == "" {
 		return reply.Num(int64(len(val)))
 	}
-	if at+int64(len(patch)) > maxString {
+	if at > maxString-int64(len(patch)) {
 		return errTooLong
 	}
 	b := make([]byte, max(len(val), int(at)+len(patch)))

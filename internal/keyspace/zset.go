@@ -10,6 +10,9 @@ import (
 
 // setScore gives a member a score.
 func (c *call) setScore(it *item, z *zset, member string, score float64) (added bool) {
+	if score == 0 {
+		score = 0 // not -0: Redis loses its sign in small sets
+	}
 	seq, added := z.Set(member, score)
 	c.m.putScore(it.gen, seq, member, score, added)
 	if added {
