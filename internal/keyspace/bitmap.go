@@ -54,6 +54,11 @@ func getbit(c *call) reply.Reply {
 
 // bitSpan reads [start end [BYTE|BIT]] and gives the range in bits.
 func bitSpan(args []string, size int) (from, to int64, bad reply.Reply, ok bool) {
+	for _, a := range args[:min(2, len(args))] {
+		if _, ok := parseInt(a); !ok {
+			return 0, 0, errInteger, false
+		}
+	}
 	unit := int64(8)
 	if len(args) == 3 {
 		switch {
@@ -66,14 +71,10 @@ func bitSpan(args []string, size int) (from, to int64, bad reply.Reply, ok bool)
 	n := int64(size) * 8 / unit
 	from, to = 0, n-1
 	if len(args) > 0 {
-		if from, ok = parseInt(args[0]); !ok {
-			return 0, 0, errInteger, false
-		}
+		from, _ = parseInt(args[0])
 	}
 	if len(args) > 1 {
-		if to, ok = parseInt(args[1]); !ok {
-			return 0, 0, errInteger, false
-		}
+		to, _ = parseInt(args[1])
 	}
 	if from < 0 && to < 0 && from > to {
 		return 0, 0, null, true

@@ -570,8 +570,12 @@ func skipped(cmd []string) bool {
 	return false
 }
 
-// comparable is a reply as text, without what may differ.
+// comparable is a reply as text, without what may differ: the sign of zero depends on how Redis keeps a sorted set.
 func comparable(cmd []string, r reply.Reply) string {
+	return strings.ReplaceAll(ordered(cmd, r), `"-0"`, `"0"`)
+}
+
+func ordered(cmd []string, r reply.Reply) string {
 	if r.Kind == reply.Error || !slices.Contains(unordered, strings.ToLower(cmd[0])) {
 		return text(r)
 	}
