@@ -26,6 +26,14 @@ type Redis struct {
 	TLSKey   string
 }
 
+// validate refuses a door that anyone may use, except in development.
+func (r Redis) validate(dev bool) error {
+	if !r.Off() && !dev && r.Password == "" {
+		return errors.New("redis-password is required: choose the password of Redis clients, or turn them off with --redis=off")
+	}
+	return nil
+}
+
 // Off says that there is to be no Redis door.
 func (r Redis) Off() bool { return r.Listen == "" || strings.EqualFold(r.Listen, "off") }
 
