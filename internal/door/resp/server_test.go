@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ type bench struct {
 	t    *testing.T
 	door *Door
 	addr string
+	stop context.CancelFunc
 }
 
 func setup(t *testing.T, cfg Config) *bench {
@@ -40,12 +42,13 @@ func setup(t *testing.T, cfg Config) *bench {
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = k.Run(ctx) })
 	<-k.Ready()
-	wg.Go(func() { _ = d.Serve(ctx, ln) })
+	serveCtx, cancelServe := context.WithCancel(ctx)
+	wg.Go(func() { _ = d.Serve(serveCtx, ln) })
 	t.Cleanup(func() {
 		cancel()
 		wg.Wait()
 	})
-	return &bench{t, d, ln.Addr().String()}
+	return &bench{t, d, ln.Addr().String(), cancelServe}
 }
 
 // client is a raw connection.
@@ -328,4 +331,29 @@ func TestClientReply(t *testing.T) {
 	c := setup(t, Config{}).dial()
 	c.send("CLIENT REPLY SKIP", "SET a 1", "GET a", "CLIENT REPLY OFF", "GET a", "GET a", "CLIENT REPLY ON", "PING")
 	c.want("$1\n1\n+OK\n+PONG\n")
+}
+
+func TestStopAnswersWhatWasAsked(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Config{})
+	c, blocked := b.dial(), b.dial()
+	blocked.send("BZPOPMIN z 0")
+	b.blocked(c, 1)
+	c.send("EVAL \"for i = 1, 3000000 do end return 'done'\" 0", "INCR n")
+	b.running()
+	b.stop()
+	c.want("$4\ndone\n")
+	if rest := c.gone(); rest != "" && rest != ":1\r\n" {
+		t.Errorf("%q", rest)
+	}
+	if rest := blocked.gone(); rest != "" {
+		t.Errorf("the one that blocks got %q", rest)
+	}
+}
+
+// running waits until a script runs.
+func (b *bench) running() {
+	for !b.door.engine.Load().Running() {
+		runtime.Gosched()
+	}
 }
