@@ -61,6 +61,11 @@ func TestUsage(t *testing.T) {
 	f(exitFailed, "dashboard-key is required", "serve", "--data="+t.TempDir(), "--listen=127.0.0.1:0")
 	f(exitFailed, "event-key is required", "serve", "--data="+t.TempDir(), "--listen=127.0.0.1:0")
 	f(exitFailed, "signing-key must be", "serve", "--signing-key=hunter2", "--data="+t.TempDir(), "--listen=127.0.0.1:0")
+	f(exitFailed, "redis-password is required", "serve", "--data="+t.TempDir(), "--listen=127.0.0.1:0")
+	f(exitFailed, "--redis-user must be", "serve", "--redis-password=x", "--redis-user=default:y", "--data="+t.TempDir(), "--listen=127.0.0.1:0")
+	f(exitFailed, "go together", "dev", "--redis-tls-cert=x", "--data=:memory:", "--listen=127.0.0.1:0")
+	f(exitFailed, "no such file", "dev", "--redis-tls-cert=/x", "--redis-tls-key=/x", "--data=:memory:", "--listen=127.0.0.1:0")
+	f(exitUsage, "--redis-durability", "dev", "--redis-durability=never", "--data=:memory:", "--listen=127.0.0.1:0")
 	f(exitFailed, "give both", "env", "--event-key=x")
 }
 
@@ -88,10 +93,45 @@ func TestBusyPort(t *testing.T) {
 	}
 }
 
+// TestBusyRedisPort: a Redis that runs already keeps nobody from developing, but a production server says what it lacks.
+func TestBusyRedisPort(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	code, _, errOut := quartet(t, "serve", "--data="+t.TempDir(), "--listen=127.0.0.1:0", "--redis="+ln.Addr().String(), "--redis-password=x",
+		"--signing-key=00ff", "--event-key=ev", "--dashboard-key=k")
+	if code != exitFailed || !strings.Contains(errOut, "in use") || !strings.Contains(errOut, "--redis") || !strings.Contains(errOut, "QUARTET_REDIS") {
+		t.Errorf("serve: exit %d, %s", code, errOut)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out := &output{at: func(s string) {
+		if strings.Contains(s, "Point your SDKs at it") {
+			cancel()
+		}
+	}}
+	var log output
+	code = run(ctx, []string{"dev", "--data=:memory:", "--listen=127.0.0.1:0", "--no-discovery", "--redis=" + ln.Addr().String()}, out, &log)
+	if code != exitDone || !strings.Contains(log.b.String(), "the Redis door stays closed") || strings.Contains(out.b.String(), "REDIS_URL") {
+		t.Errorf("dev: exit %d, %s%s", code, out.b.String(), log.b.String())
+	}
+}
+
 func TestEnv(t *testing.T) {
 	_, out, _ := quartet(t, "env", "--listen=127.0.0.1:9999")
 	if !strings.Contains(out, `export INNGEST_DEV="http://127.0.0.1:9999"`) {
 		t.Errorf("for a shell: %s", out)
+	}
+	if !strings.Contains(out, `export REDIS_URL="redis://127.0.0.1:6379"`) {
+		t.Errorf("for Redis clients: %s", out)
+	}
+	if _, out, _ := quartet(t, "env", "--redis=off"); strings.Contains(out, "REDIS_URL") {
+		t.Errorf("with the Redis door closed: %s", out)
+	}
+	if _, out, _ := quartet(t, "env", "--redis=0.0.0.0:7000", "--redis-password=p@ss"); !strings.Contains(out, `REDIS_URL="redis://default:p%40ss@127.0.0.1:7000"`) {
+		t.Errorf("with a password: %s", out)
 	}
 	_, out, _ = quartet(t, "env", "--listen=127.0.0.1:9999", "--format=dotenv", "--signing-key=00ff", "--event-key=ev")
 	for _, want := range []string{"INNGEST_DEV=0\n", "INNGEST_BASE_URL=http://127.0.0.1:9999\n", "INNGEST_EVENT_KEY=ev\n", "INNGEST_SIGNING_KEY=00ff\n"} {

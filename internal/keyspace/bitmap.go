@@ -54,6 +54,11 @@ func getbit(c *call) reply.Reply {
 
 // bitSpan reads [start end [BYTE|BIT]] and gives the range in bits.
 func bitSpan(args []string, size int) (from, to int64, bad reply.Reply, ok bool) {
+	for _, a := range args[:min(2, len(args))] {
+		if _, ok := parseInt(a); !ok {
+			return 0, 0, errInteger, false
+		}
+	}
 	unit := int64(8)
 	if len(args) == 3 {
 		switch {
@@ -66,14 +71,10 @@ func bitSpan(args []string, size int) (from, to int64, bad reply.Reply, ok bool)
 	n := int64(size) * 8 / unit
 	from, to = 0, n-1
 	if len(args) > 0 {
-		if from, ok = parseInt(args[0]); !ok {
-			return 0, 0, errInteger, false
-		}
+		from, _ = parseInt(args[0])
 	}
 	if len(args) > 1 {
-		if to, ok = parseInt(args[1]); !ok {
-			return 0, 0, errInteger, false
-		}
+		to, _ = parseInt(args[1])
 	}
 	if from < 0 && to < 0 && from > to {
 		return 0, 0, null, true
@@ -94,12 +95,19 @@ func bitSpan(args []string, size int) (from, to int64, bad reply.Reply, ok bool)
 func bitAt(s string, i int64) bool { return s[i>>3]&(0x80>>(i&7)) != 0 }
 
 func bitcount(c *call) reply.Reply {
-	if len(c.args) == 3 || len(c.args) > 5 {
+	val, there, ok := c.text(c.args[1])
+	switch {
+	case !ok:
+		return wrongType
+	case !there:
+		return zero
+	case len(c.args) == 3 || len(c.args) > 5:
 		return errSyntax
 	}
-	val, _, ok := c.text(c.args[1])
-	if !ok {
-		return wrongType
+	if len(c.args) == 5 { // an empty range is one whatever the unit is called
+		if start, stop, ok := parseSpan(c.args[2], c.args[3]); ok && stop < start && start < 0 {
+			return zero
+		}
 	}
 	from, to, bad, ok := bitSpan(c.args[2:], len(val))
 	if !ok {
@@ -120,9 +128,6 @@ func bitcount(c *call) reply.Reply {
 }
 
 func bitpos(c *call) reply.Reply {
-	if len(c.args) > 6 {
-		return errSyntax
-	}
 	if c.args[2] != "0" && c.args[2] != "1" {
 		if _, ok := parseInt(c.args[2]); !ok {
 			return errInteger
@@ -134,15 +139,15 @@ func bitpos(c *call) reply.Reply {
 	if !ok {
 		return wrongType
 	}
+	if !there {
+		return reply.Num(-flag(want).N)
+	}
+	if len(c.args) > 6 {
+		return errSyntax
+	}
 	from, to, bad, ok := bitSpan(c.args[3:], len(val))
 	if !ok {
 		return bad
-	}
-	if !there {
-		if want {
-			return reply.Num(-1)
-		}
-		return zero
 	}
 	for i := from; i < to; i++ {
 		if i&7 == 0 && i+8 <= to && (want && val[i>>3] == 0 || !want && val[i>>3] == 0xff) {

@@ -207,9 +207,9 @@ func (c *call) consumer(key string, it *item, g *group, name string) *consumer {
 // readGroup is XREADGROUP of one stream.
 func (c *call) readGroup(key string, it *item, s *stream, r *reading, at place) (entries reply.Reply, ok bool) {
 	g := s.group(r.group)
-	x := c.consumer(key, it, g, r.consumer)
 	var elems []reply.Reply
 	if at.history {
+		x := c.consumer(key, it, g, r.consumer)
 		i := sort.Search(len(g.pending), func(i int) bool { return at.id.Less(g.pending[i].id) })
 		for _, p := range g.pending[i:] {
 			if p.consumer != x {
@@ -230,9 +230,10 @@ func (c *call) readGroup(key string, it *item, s *stream, r *reading, at place) 
 		return reply.Reply{Kind: reply.Array, Elems: elems}, true
 	}
 	from, ok := g.last.Next()
-	if !ok || !g.last.Less(s.last) {
+	if !ok || !s.hasAfter(g.last) {
 		return null, false
 	}
+	x := c.consumer(key, it, g, r.consumer)
 	s.Range(from, data.MaxID, func(e data.Entry) bool {
 		elems = append(elems, entryReply(e))
 		s.delivered(g, e.ID)
@@ -265,7 +266,8 @@ func (s *stream) delivered(g *group, id data.ID) {
 
 // deletedSince reports whether XDEL may have removed entries from an id on.
 func (s *stream) deletedSince(id data.ID) bool {
-	return s.Len() > 0 && s.maxDeleted != (data.ID{}) && !s.maxDeleted.Less(id)
+	first, ok := s.First()
+	return ok && s.maxDeleted != (data.ID{}) && !s.maxDeleted.Less(first) && !s.maxDeleted.Less(id)
 }
 
 // position is the number of entries that were ever added up to an id, -1 if that is not known.
@@ -294,18 +296,16 @@ func (s *stream) position(id data.ID) int64 {
 	return -1
 }
 
-// lag is how many entries a group has not read, -1 if that is not known.
-func (s *stream) lag(g *group) int64 {
+// lag is how many entries a group has not read, if that is known.
+func (s *stream) lag(g *group) (n int64, known bool) {
 	switch {
 	case s.added == 0:
-		return 0
+		return 0, true
 	case g.read >= 0 && !s.deletedSince(g.last):
-		return int64(s.added) - g.read
+		return int64(s.added) - g.read, true
 	}
-	if n := s.position(g.last); n >= 0 {
-		return int64(s.added) - n
-	}
-	return -1
+	n = s.position(g.last)
+	return int64(s.added) - n, n >= 0
 }
 
 // duplicateStream makes a key with a copy of a stream.

@@ -330,19 +330,12 @@ func sample[T any](m *Machine, all []T, n int64) []T {
 }
 
 func hscan(c *call) reply.Reply {
-	s, bad, ok := c.scanOptions(2, false)
+	h, s, done, ok := scanKey[*hash](c)
 	if !ok {
-		return bad
-	}
-	it, h, ok := open[*hash](c, c.args[1])
-	switch {
-	case !ok:
-		return wrongType
-	case it == nil:
-		return s.reply(0)
+		return done
 	}
 	if h.Short(128, 64) {
-		s.count = h.Len() // Redis gives a small one all at once
+		s.cursor, s.count = 0, h.Len() // Redis gives a small one all at once, whatever the cursor
 	}
 	return s.reply(h.Scan(s.cursor, s.count, func(field, value string) {
 		if s.matches(field) {

@@ -128,6 +128,9 @@ func (r *recovery) header(key, value []byte) error {
 		r.items[gen] = keyName{db, name}
 	}
 	d := &m.dbs[db]
+	if d.keys.Find(name) != data.None {
+		return fmt.Errorf("a second key %q: %w", clip(name, 64), errRow)
+	}
 	i := d.keys.Insert(name, item{val: val, gen: gen, size: size, expires: expires, stored: true})
 	m.used += size
 	if expires != 0 {

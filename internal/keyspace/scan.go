@@ -3,11 +3,14 @@ package keyspace
 import (
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/quartetjobs/quartet/internal/keyspace/reply"
 )
 
 // SCAN, SSCAN, HSCAN and ZSCAN. Package data says what a cursor is.
+
+var errCursor = reply.Fail("ERR invalid cursor")
 
 type scan struct {
 	cursor  uint64
@@ -18,12 +21,21 @@ type scan struct {
 	found   []reply.Reply
 }
 
+// parseCursor reads a cursor. A negative one is as far behind the end as strtoul makes it.
+func parseCursor(s string) (cursor uint64, ok bool) {
+	digits, negative := strings.CutPrefix(s, "-")
+	cursor, err := strconv.ParseUint(digits, 10, 64)
+	if negative {
+		cursor = -cursor
+	}
+	return cursor, err == nil
+}
+
 // scanOptions reads the cursor at an index and the options behind it.
 func (c *call) scanOptions(at int, keys bool) (s *scan, bad reply.Reply, ok bool) {
 	s = &scan{count: 10, all: true}
-	var err error
-	if s.cursor, err = strconv.ParseUint(c.args[at], 10, 64); err != nil || c.args[at][0] == '+' {
-		return nil, reply.Fail("ERR invalid cursor"), false
+	if s.cursor, ok = parseCursor(c.args[at]); !ok {
+		return nil, errCursor, false
 	}
 	for i := at + 1; i < len(c.args); i += 2 {
 		a := c.args[i]
@@ -60,7 +72,26 @@ func (s *scan) add(parts ...string) {
 }
 
 func (s *scan) reply(next uint64) reply.Reply {
+	if s == nil {
+		return reply.List(reply.Of("0"), empty)
+	}
 	return reply.List(reply.Of(strconv.FormatUint(next, 10)), reply.Reply{Kind: reply.Array, Elems: s.found})
+}
+
+// scanKey opens the key that is to be scanned and then reads the options: of a missing key they do not matter.
+func scanKey[T any](c *call) (v T, s *scan, done reply.Reply, ok bool) {
+	if _, ok = parseCursor(c.args[2]); !ok {
+		return v, nil, errCursor, false
+	}
+	it, v, ok := open[T](c, c.args[1])
+	switch {
+	case !ok:
+		return v, nil, wrongType, false
+	case it == nil:
+		return v, nil, s.reply(0), false
+	}
+	s, done, ok = c.scanOptions(2, false)
+	return v, s, done, ok
 }
 
 func scanCommand(c *call) reply.Reply {

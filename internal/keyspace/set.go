@@ -334,19 +334,12 @@ func sintercard(c *call) reply.Reply {
 }
 
 func sscan(c *call) reply.Reply {
-	sc, bad, ok := c.scanOptions(2, false)
+	s, sc, done, ok := scanKey[*set](c)
 	if !ok {
-		return bad
-	}
-	it, s, ok := open[*set](c, c.args[1])
-	switch {
-	case !ok:
-		return wrongType
-	case it == nil:
-		return sc.reply(0)
+		return done
 	}
 	if s.Integers(512) {
-		sc.count = s.Len() // Redis gives a small set of integers all at once
+		sc.cursor, sc.count = 0, s.Len() // Redis gives a small set of integers all at once, whatever the cursor
 	}
 	return sc.reply(s.Scan(sc.cursor, sc.count, func(member, _ string) {
 		if sc.matches(member) {

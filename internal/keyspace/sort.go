@@ -13,6 +13,7 @@ import (
 type sorting struct {
 	by      string
 	hasBy   bool
+	never   bool // a BY without a star was among the options
 	gets    []string
 	desc    bool
 	alpha   bool
@@ -51,6 +52,7 @@ func (c *call) sortOptions(stores bool) (s sorting, bad reply.Reply, ok bool) {
 		case isWord(a, "BY") && left >= 1:
 			i++
 			s.by, s.hasBy = c.args[i], true
+			s.never = s.never || !strings.Contains(s.by, "*")
 		case isWord(a, "GET") && left >= 1:
 			i++
 			s.gets = append(s.gets, c.args[i])
@@ -111,7 +113,12 @@ func (c *call) sort(stores bool) reply.Reply {
 			return wrongType
 		}
 	}
-	if !s.hasBy || strings.Contains(s.by, "*") {
+	from := min(max(s.offset, 0), int64(len(elems)))
+	to := int64(len(elems))
+	if s.count >= 0 {
+		to = min(to, from+min(s.count, to))
+	}
+	if !s.never {
 		if elems, ok = c.sorted(&s, elems); !ok {
 			return reply.Fail("ERR One or more scores can't be converted into double")
 		}
@@ -123,12 +130,7 @@ func (c *call) sort(stores bool) reply.Reply {
 			slices.Reverse(elems)
 		}
 	}
-	from := min(max(s.offset, 0), int64(len(elems)))
-	to := int64(len(elems))
-	if s.count >= 0 {
-		to = min(to, from+s.count)
-	}
-	return c.sortReply(&s, elems[from:to])
+	return c.sortReply(&s, elems[from:max(from, to)])
 }
 
 func (c *call) sorted(s *sorting, elems []string) ([]string, bool) {
@@ -147,7 +149,7 @@ func (c *call) sorted(s *sorting, elems []string) ([]string, bool) {
 		}
 		if !s.alpha && !w.missing {
 			f, ok := parseScore(w.key)
-			if !ok {
+			if !ok && w.key != "" { // which strtod takes for 0
 				return nil, false
 			}
 			w.weight = f

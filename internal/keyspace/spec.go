@@ -152,8 +152,9 @@ func clip(s string, n int) string {
 	return s
 }
 
-// oneLine keeps an error reply on its line.
+// oneLine keeps an error reply on its line. It ends where a string of C would.
 func oneLine(s string) string {
+	s, _, _ = strings.Cut(s, "\x00")
 	if strings.ContainsAny(s, "\r\n") {
 		return strings.NewReplacer("\r", " ", "\n", " ").Replace(s)
 	}

@@ -54,10 +54,9 @@ func parseID(s string, seq uint64) (id data.ID, ok bool) {
 	return id, ok
 }
 
+// parseUint reads a number as strtoull does, but for a minus.
 func parseUint(s string) (uint64, bool) {
-	if s == "" || s[0] == '+' || len(s) > 1 && s[0] == '0' {
-		return 0, false
-	}
+	s = strings.TrimPrefix(strings.TrimLeft(s, " \t\n\v\f\r"), "+")
 	n, err := strconv.ParseUint(s, 10, 64)
 	return n, err == nil
 }
@@ -118,7 +117,7 @@ func (t *trimming) option(args []string, at int) (next int, bad reply.Reply, ok 
 		if isWord(a, "MINID") {
 			strategy = 'i'
 		}
-		if t.strategy != 0 && t.strategy != strategy {
+		if t.strategy != 0 {
 			return at, reply.Fail("ERR syntax error, MAXLEN and MINID options at the same time are not compatible"), false
 		}
 		t.strategy, t.approx = strategy, false
@@ -156,10 +155,10 @@ func (t *trimming) option(args []string, at int) (next int, bad reply.Reply, ok 
 // check looks at all options together.
 func (t *trimming) check(mustTrim bool) (bad reply.Reply, ok bool) {
 	switch {
-	case mustTrim && t.strategy == 0:
-		return reply.Fail("ERR syntax error, XTRIM must be called with a trim strategy"), false
 	case t.limited && t.strategy == 0:
 		return reply.Fail("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy"), false
+	case mustTrim && t.strategy == 0:
+		return reply.Fail("ERR syntax error, XTRIM must be called with a trim strategy"), false
 	case t.limited && !t.approx:
 		return reply.Fail("ERR syntax error, LIMIT cannot be used without the special ~ option"), false
 	}
@@ -260,6 +259,15 @@ func parseNewID(s string) (auto, autoSeq bool, id data.ID, ok bool) {
 	}
 	id, ok = parseID(s, 0)
 	return false, false, id, ok
+}
+
+// hasAfter reports whether there is an entry behind an id.
+func (s *stream) hasAfter(id data.ID) bool {
+	if !id.Less(s.last) {
+		return false
+	}
+	last, ok := s.Last()
+	return ok && id.Less(last)
 }
 
 // newID completes an id; ok is false if it is not greater than all before it.
@@ -447,8 +455,6 @@ func xsetid(c *call) reply.Reply {
 		return wrongType
 	case it == nil:
 		return errNoKey
-	case id.Less(s.maxDeleted):
-		return reply.Fail("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id")
 	}
 	if last, ok := s.Last(); ok {
 		if id.Less(last) {

@@ -27,6 +27,16 @@ func get(c *call) reply.Reply {
 	return reply.Of(val)
 }
 
+// isExpiry reports whether the argument at an index is EX, PX, EXAT or PXAT with one behind it. It may repeat an earlier one, whose
+// argument is at before.
+func (c *call) isExpiry(i, before int) bool {
+	a := c.args[i]
+	if !isWord(a, "EX") && !isWord(a, "PX") && !isWord(a, "EXAT") && !isWord(a, "PXAT") || i+1 == len(c.args) {
+		return false
+	}
+	return before == 0 || strings.EqualFold(c.args[before-1], a)
+}
+
 // expiryOption reads EX, PX, EXAT or PXAT and its argument, as SET and GETEX take them.
 func (c *call) expiryOption(option, arg, name string) (at int64, bad reply.Reply, ok bool) {
 	n, ok := parseInt(arg)
@@ -57,10 +67,9 @@ func (c *call) expiryTime(n int64, seconds, absolute bool, name string) (at int6
 
 func setCommand(c *call) reply.Reply {
 	var nx, xx, get, keep bool
-	var at int64
+	expiry := 0 // the index of the argument that says when
 	for i := 3; i < len(c.args); i++ {
 		a := c.args[i]
-		expiry := isWord(a, "EX") || isWord(a, "PX") || isWord(a, "EXAT") || isWord(a, "PXAT")
 		switch {
 		case isWord(a, "NX") && !xx:
 			nx = true
@@ -68,20 +77,20 @@ func setCommand(c *call) reply.Reply {
 			xx = true
 		case isWord(a, "GET"):
 			get = true
-		case isWord(a, "KEEPTTL") && at == 0:
+		case isWord(a, "KEEPTTL") && expiry == 0:
 			keep = true
-		case expiry && !keep && at == 0 && i+1 < len(c.args):
+		case !keep && c.isExpiry(i, expiry):
 			i++
-			at = -int64(i) // read when the rest is known to be right
+			expiry = i
 		default:
 			return errSyntax
 		}
 	}
-	if at != 0 {
-		i := int(-at)
+	var at int64
+	if expiry != 0 {
 		var bad reply.Reply
 		var ok bool
-		if at, bad, ok = c.expiryOption(c.args[i-1], c.args[i], "set"); !ok {
+		if at, bad, ok = c.expiryOption(c.args[expiry-1], c.args[expiry], "set"); !ok {
 			return bad
 		}
 	}
@@ -154,36 +163,27 @@ func getdel(c *call) reply.Reply {
 }
 
 func getex(c *call) reply.Reply {
-	var at int64
-	persist := false
+	expiry, persist := 0, false
 	for i := 2; i < len(c.args); i++ {
-		a := c.args[i]
-		expiry := isWord(a, "EX") || isWord(a, "PX") || isWord(a, "EXAT") || isWord(a, "PXAT")
 		switch {
-		case isWord(a, "PERSIST") && at == 0:
+		case isWord(c.args[i], "PERSIST") && expiry == 0:
 			persist = true
-		case expiry && !persist && at == 0 && i+1 < len(c.args):
+		case !persist && c.isExpiry(i, expiry):
 			i++
-			at = -int64(i)
+			expiry = i
 		default:
 			return errSyntax
 		}
 	}
 	r := get(c)
-	if r.Kind == reply.Error {
+	if r.Kind != reply.Bulk {
 		return r
 	}
-	if r.Kind == reply.Null && at == 0 {
-		return r
-	}
-	if at != 0 {
-		if r.Kind == reply.Null {
-			return r
-		}
-		i := int(-at)
+	var at int64
+	if expiry != 0 {
 		var bad reply.Reply
 		var ok bool
-		if at, bad, ok = c.expiryOption(c.args[i-1], c.args[i], "getex"); !ok {
+		if at, bad, ok = c.expiryOption(c.args[expiry-1], c.args[expiry], "getex"); !ok {
 			return bad
 		}
 	}
@@ -391,7 +391,7 @@ func setrange(c *call) reply.Reply {
 	if patch == "" {
 		return reply.Num(int64(len(val)))
 	}
-	if at+int64(len(patch)) > maxString {
+	if at > maxString-int64(len(patch)) {
 		return errTooLong
 	}
 	b := make([]byte, max(len(val), int(at)+len(patch)))

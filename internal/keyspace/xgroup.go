@@ -32,19 +32,21 @@ func (c *call) groupOptions(makes bool) (mkstream bool, read int64, bad reply.Re
 				return false, 0, reply.Fail("ERR value for ENTRIESREAD must be positive or -1"), false
 			}
 		default:
-			return false, 0, errSyntax, false
+			return false, 0, reply.Fail("ERR unknown subcommand or wrong number of arguments for '" + oneLine(c.args[1]) + "'. Try XGROUP HELP."), false
 		}
 	}
 	return mkstream, read, null, true
 }
 
-// groupID reads the id that a group begins behind.
-func groupID(arg string, s *stream) (id data.ID, ok bool) {
-	if arg == "$" {
-		if s != nil {
-			return s.last, true
-		}
+// groupID reads the id that a group begins behind. XGROUP SETID, unlike CREATE, takes the ends of ranges too.
+func groupID(arg string, s *stream, ends bool) (id data.ID, ok bool) {
+	switch {
+	case arg == "$" && s != nil:
+		return s.last, true
+	case arg == "$", ends && arg == "-":
 		return id, true
+	case ends && arg == "+":
+		return data.MaxID, true
 	}
 	return parseID(arg, 0)
 }
@@ -62,7 +64,7 @@ func xgroupCreate(c *call) reply.Reply {
 	case it == nil && !mkstream:
 		return errGroupKey
 	}
-	id, ok := groupID(c.args[4], s)
+	id, ok := groupID(c.args[4], s, false)
 	if !ok {
 		return errStreamID
 	}
@@ -104,7 +106,7 @@ func xgroupSetID(c *call) reply.Reply {
 	if !ok {
 		return bad
 	}
-	id, ok := groupID(c.args[4], s)
+	id, ok := groupID(c.args[4], s, true)
 	if !ok {
 		return errStreamID
 	}
@@ -182,7 +184,7 @@ func xinfoStream(c *call) reply.Reply {
 		full = isWord(c.args[3], "FULL")
 		switch {
 		case !full, len(c.args) == 5, len(c.args) > 6:
-			return errSyntax
+			return reply.Fail("ERR unknown subcommand or wrong number of arguments for '" + oneLine(c.args[1]) + "'. Try XINFO HELP.")
 		case len(c.args) == 6:
 			if !isWord(c.args[4], "COUNT") {
 				return errSyntax
@@ -248,7 +250,7 @@ func (s *stream) fullInfo(count int64) []reply.Reply {
 		}
 		groups = append(groups, reply.Reply{Kind: reply.Map, Elems: []reply.Reply{
 			reply.Of("name"), reply.Of(g.name), reply.Of("last-delivered-id"), reply.Of(g.last.String()),
-			reply.Of("entries-read"), countOrNull(g.read), reply.Of("lag"), countOrNull(s.lag(g)), reply.Of("pel-count"), reply.Num(int64(len(g.pending))),
+			reply.Of("entries-read"), countOr(g.read, g.read >= 0), reply.Of("lag"), countOr(s.lag(g)), reply.Of("pel-count"), reply.Num(int64(len(g.pending))),
 			reply.Of("pending"),
 			{Kind: reply.Array, Elems: pel},
 			reply.Of("consumers"),
@@ -260,8 +262,9 @@ func (s *stream) fullInfo(count int64) []reply.Reply {
 	}
 }
 
-func countOrNull(n int64) reply.Reply {
-	if n < 0 {
+// countOr is a number, or null if it is not known.
+func countOr(n int64, known bool) reply.Reply {
+	if !known {
 		return null
 	}
 	return reply.Num(n)
@@ -280,7 +283,7 @@ func xinfoGroups(c *call) reply.Reply {
 		elems = append(elems, reply.Reply{Kind: reply.Map, Elems: []reply.Reply{
 			reply.Of("name"), reply.Of(g.name), reply.Of("consumers"), reply.Num(int64(len(g.consumers))),
 			reply.Of("pending"), reply.Num(int64(len(g.pending))), reply.Of("last-delivered-id"), reply.Of(g.last.String()),
-			reply.Of("entries-read"), countOrNull(g.read), reply.Of("lag"), countOrNull(s.lag(g)),
+			reply.Of("entries-read"), countOr(g.read, g.read >= 0), reply.Of("lag"), countOr(s.lag(g)),
 		}})
 	}
 	return reply.Reply{Kind: reply.Array, Elems: elems}

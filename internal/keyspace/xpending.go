@@ -175,10 +175,9 @@ func xclaim(c *call) reply.Reply {
 		g.last = cl.last
 		c.m.putGroup(it.gen, g)
 	}
-	x := c.consumer(c.args[1], it, g, c.args[3])
 	var elems []reply.Reply
 	for _, id := range ids {
-		if r, ok := c.claim(it, s, g, x, id, &cl); ok {
+		if r, ok := c.claim(it, s, g, id, &cl); ok {
 			elems = append(elems, r)
 		}
 	}
@@ -226,8 +225,8 @@ func (c *call) claimOptions(cl *claiming, i int) (bad reply.Reply, ok bool) {
 	return null, true
 }
 
-// claim gives one entry to a consumer; ok is false if it cannot have it.
-func (c *call) claim(it *item, s *stream, g *group, x *consumer, id data.ID, cl *claiming) (r reply.Reply, ok bool) {
+// claim gives one entry to the consumer that the command names; ok is false if it cannot have it.
+func (c *call) claim(it *item, s *stream, g *group, id data.ID, cl *claiming) (r reply.Reply, ok bool) {
 	e, exists := s.Get(id)
 	i, held := g.findPending(id)
 	if !exists {
@@ -236,17 +235,16 @@ func (c *call) claim(it *item, s *stream, g *group, x *consumer, id data.ID, cl 
 		}
 		return null, false
 	}
+	switch {
+	case !held && !cl.force, held && cl.minIdle > 0 && c.m.now-g.pending[i].at < cl.minIdle:
+		return null, false
+	}
+	x := c.consumer(c.args[1], it, g, c.args[3])
 	if !held {
-		if !cl.force {
-			return null, false
-		}
 		g.addPending(&pending{id: id, consumer: x})
 		i, _ = g.findPending(id)
 	}
 	p := g.pending[i]
-	if held && cl.minIdle > 0 && c.m.now-p.at < cl.minIdle {
-		return null, false
-	}
 	p.consumer.pending--
 	p.consumer = x
 	x.pending++
@@ -300,7 +298,6 @@ func xautoclaim(c *call) reply.Reply {
 	if g == nil {
 		return noKeyOrGroup(c.args[1], c.args[2])
 	}
-	x := c.consumer(c.args[1], it, g, c.args[3])
 	cl := claiming{minIdle: minIdle, at: c.m.now, count: -1, justID: justID}
 	var claimed, deleted []reply.Reply
 	next := data.ID{}
@@ -315,7 +312,7 @@ func xautoclaim(c *call) reply.Reply {
 			count--
 			continue
 		}
-		if r, ok := c.claim(it, s, g, x, p.id, &cl); ok {
+		if r, ok := c.claim(it, s, g, p.id, &cl); ok {
 			claimed = append(claimed, r)
 			count--
 		}

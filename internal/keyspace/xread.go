@@ -56,7 +56,7 @@ func (c *call) parseReading(grouped bool) (r reading, bad reply.Reply, ok bool) 
 			r.count = max(r.count, 0)
 		case isWord(a, "STREAMS") && left > 0:
 			if left%2 != 0 {
-				return r, reply.Fail("ERR Unbalanced " + []string{"'xread'", "'xreadgroup'"}[flag(grouped).N] + " list of streams: for each stream key an ID or '$' must be specified."), false
+				return r, reply.Fail("ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified."), false
 			}
 			r.keys, r.ids = c.args[i+1:i+1+left/2], c.args[i+1+left/2:]
 			i = len(c.args)
@@ -115,7 +115,7 @@ func (c *call) places(r *reading) (at []place, bad reply.Reply, ok bool) {
 			if p.id, ok = parseID(id, 0); !ok {
 				return nil, errStreamID, false
 			}
-			p.history = r.grouped
+			p.history = r.grouped && p.id != data.MaxID
 		}
 		at = append(at, p)
 	}
@@ -176,7 +176,7 @@ func (c *call) readStream(key string, r *reading, at place) (entries reply.Reply
 		return c.readGroup(key, it, s, r, at)
 	}
 	from, ok := at.id.Next()
-	if !ok || !at.id.Less(s.last) {
+	if !ok || !s.hasAfter(at.id) {
 		return null, false
 	}
 	var elems []reply.Reply

@@ -10,6 +10,9 @@ import (
 
 // setScore gives a member a score.
 func (c *call) setScore(it *item, z *zset, member string, score float64) (added bool) {
+	if score == 0 {
+		score = 0 // not -0: Redis loses its sign in small sets
+	}
 	seq, added := z.Set(member, score)
 	c.m.putScore(it.gen, seq, member, score, added)
 	if added {
@@ -254,12 +257,12 @@ func (c *call) popScored(key string, it *item, z *zset, highest bool, n int64) [
 	return elems
 }
 
-func zpopmin(c *call) reply.Reply { return c.zpop(false, "zpopmin") }
-func zpopmax(c *call) reply.Reply { return c.zpop(true, "zpopmax") }
+func zpopmin(c *call) reply.Reply { return c.zpop(false) }
+func zpopmax(c *call) reply.Reply { return c.zpop(true) }
 
-func (c *call) zpop(highest bool, name string) reply.Reply {
+func (c *call) zpop(highest bool) reply.Reply {
 	if len(c.args) > 3 {
-		return wrongArity(name)
+		return errSyntax
 	}
 	n := int64(1)
 	kind := reply.Array // RESP3 has a flat pair without a count
@@ -406,19 +409,12 @@ func (z *zset) all() []scored {
 }
 
 func zscan(c *call) reply.Reply {
-	s, bad, ok := c.scanOptions(2, false)
+	z, s, done, ok := scanKey[*zset](c)
 	if !ok {
-		return bad
-	}
-	it, z, ok := open[*zset](c, c.args[1])
-	switch {
-	case !ok:
-		return wrongType
-	case it == nil:
-		return s.reply(0)
+		return done
 	}
 	if z.Short(128, 64) {
-		s.count = math.MaxInt32 // Redis gives a small one all at once
+		s.cursor, s.count = 0, math.MaxInt32 // Redis gives a small one all at once, whatever the cursor
 	}
 	return s.reply(z.Scan(s.cursor, s.count, func(member string, score float64) {
 		if s.matches(member) {

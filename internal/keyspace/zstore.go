@@ -14,7 +14,7 @@ import (
 // zoperation is one such operation.
 type zoperation struct {
 	op        byte // 'u', 'i' or 'd'
-	keys      []string
+	sources   []source
 	weights   []float64
 	aggregate byte // 's' sum, 'm' min, 'x' max
 	scores    bool
@@ -33,7 +33,9 @@ func (c *call) zoperation(op byte, at int, name string, stores bool) (o zoperati
 		return o, errSyntax, false
 	}
 	at += 1 + int(n)
-	o.keys = c.args[at-int(n) : at]
+	if o.sources, ok = c.sources(c.args[at-int(n) : at]); !ok {
+		return o, wrongType, false
+	}
 	for i := at; i < len(c.args); i++ {
 		a := c.args[i]
 		switch {
@@ -127,13 +129,13 @@ func (c *call) sources(keys []string) (out []source, ok bool) {
 }
 
 // run computes the result in order of score and bytes.
-func (o *zoperation) run(sources []source) []scored {
+func (o *zoperation) run() []scored {
 	type input struct {
 		source
 		weight float64
 	}
-	inputs := make([]input, len(sources))
-	for i, s := range sources {
+	inputs := make([]input, len(o.sources))
+	for i, s := range o.sources {
 		inputs[i] = input{s, 1}
 		if o.weights != nil {
 			inputs[i].weight = o.weights[i]
@@ -217,12 +219,8 @@ func (c *call) zcombined(op byte, name string) reply.Reply {
 	if !ok {
 		return bad
 	}
-	sources, ok := c.sources(o.keys)
-	if !ok {
-		return wrongType
-	}
 	var elems []reply.Reply
-	for _, e := range o.run(sources) {
+	for _, e := range o.run() {
 		elems = append(elems, reply.Of(e.member))
 		if o.scores {
 			elems = append(elems, reply.Float(e.score))
@@ -240,11 +238,7 @@ func (c *call) zcombineInto(op byte, name string) reply.Reply {
 	if !ok {
 		return bad
 	}
-	sources, ok := c.sources(o.keys)
-	if !ok {
-		return wrongType
-	}
-	return c.storeScored(c.args[1], o.run(sources))
+	return c.storeScored(c.args[1], o.run())
 }
 
 // storeScored makes a key hold a sorted set.
@@ -273,6 +267,10 @@ func zintercard(c *call) reply.Reply {
 	case n > int64(len(c.args)-2):
 		return errSyntax
 	}
+	sources, ok := c.sources(c.args[2 : 2+n])
+	if !ok {
+		return wrongType
+	}
 	limit := int64(0)
 	for i := 2 + int(n); i < len(c.args); i += 2 {
 		if !isWord(c.args[i], "LIMIT") || i+1 == len(c.args) {
@@ -282,12 +280,8 @@ func zintercard(c *call) reply.Reply {
 			return reply.Fail("ERR LIMIT can't be negative")
 		}
 	}
-	sources, ok := c.sources(c.args[2 : 2+n])
-	if !ok {
-		return wrongType
-	}
-	o := zoperation{op: 'i', aggregate: 's'}
-	count := int64(len(o.run(sources)))
+	o := zoperation{op: 'i', aggregate: 's', sources: sources}
+	count := int64(len(o.run()))
 	if limit > 0 {
 		count = min(count, limit)
 	}

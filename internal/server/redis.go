@@ -29,6 +29,14 @@ type Redis struct {
 	Upstream string // URL of a Redis of the user's own, whose BullMQ queues the dashboard shows too
 }
 
+// validate refuses a door that anyone may use, except in development.
+func (r Redis) validate(dev bool) error {
+	if !r.Off() && !dev && r.Password == "" {
+		return errors.New("redis-password is required: choose the password of Redis clients, or turn them off with --redis=off")
+	}
+	return nil
+}
+
 // Off says that there is to be no Redis door.
 func (r Redis) Off() bool { return r.Listen == "" || strings.EqualFold(r.Listen, "off") }
 

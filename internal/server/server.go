@@ -74,7 +74,7 @@ type Server struct {
 // closed by Run, or by New itself when it fails.
 func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 10*time.Second)
-	if err := cfg.Keys.Validate(); err != nil {
+	if err := errors.Join(cfg.Keys.Validate(), cfg.Redis.validate(cfg.Keys.Dev)); err != nil {
 		return nil, err
 	}
 	s := &Server{cfg: cfg}

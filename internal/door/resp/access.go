@@ -190,7 +190,7 @@ func aclCat(_ *conn, args []string) reply.Reply {
 		return reply.Fail("ERR Unknown category '" + clean(args[2]) + "'")
 	}
 	var elems []reply.Reply
-	for _, cat := range strings.Fields("keyspace read write set sortedset list hash string bitmap hyperloglog geo stream pubsub admin fast slow blocking dangerous connection transaction scripting") {
+	for cat := range strings.FieldsSeq("keyspace read write set sortedset list hash string bitmap hyperloglog geo stream pubsub admin fast slow blocking dangerous connection transaction scripting") {
 		elems = append(elems, reply.Of(cat))
 	}
 	return reply.List(elems...)

@@ -122,7 +122,7 @@ func (c *conn) cut(why string) {
 // read is the reader.
 func (c *conn) read() error {
 	for {
-		for !c.held() {
+		for !c.isLeaving() && !c.held() {
 			args, ok, err := c.parser.next()
 			if err != nil {
 				return err
@@ -131,10 +131,10 @@ func (c *conn) read() error {
 				break
 			}
 			c.run(args)
-			if c.isLeaving() {
-				c.drainInput()
-				return nil
-			}
+		}
+		if c.isLeaving() {
+			<-c.gone // the last reply is on its way; what the client still says does not matter
+			return nil
 		}
 		c.nextBatch()
 		if c.parser.buffered() > c.door.cfg.Limits.Backlog && c.isHeld() {
@@ -171,11 +171,6 @@ func (c *conn) isLeaving() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.leaving || c.closed
-}
-
-// drainInput waits until the last reply has been sent, ignoring what the client still says.
-func (c *conn) drainInput() {
-	<-c.gone
 }
 
 // nextBatch closes a batch of commands: its replies need not wait for those of later ones.

@@ -146,13 +146,51 @@ func (d *Door) each() []*conn {
 	return list
 }
 
+// drainTime is how long a door that stops waits for commands that are under way.
+const drainTime = 2 * time.Second
+
+// closeAll closes the connections, each once the commands that it has sent are answered. Those that block are not waited for.
 func (d *Door) closeAll() {
 	d.mu.Lock()
 	d.stopping = true
 	d.mu.Unlock()
 	for _, c := range d.each() {
+		c.stopReading()
+	}
+	for wait := time.Millisecond; wait < drainTime/2; wait *= 2 {
+		busy := false
+		for _, c := range d.each() {
+			if c.answered() {
+				c.close()
+			} else {
+				busy = true
+			}
+		}
+		if !busy {
+			return
+		}
+		time.Sleep(wait)
+	}
+	for _, c := range d.each() {
 		c.close()
 	}
+}
+
+// stopReading takes no more commands of a connection.
+func (c *conn) stopReading() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaving = true
+	if !c.closed {
+		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
+	}
+}
+
+// answered says that everything was sent, apart from the reply of a command that blocks.
+func (c *conn) answered() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed || c.out.bytes == 0 && (c.out.head == c.out.tail || c.waits && c.waitsFor == c.out.head)
 }
 
 // sweep closes connections that have been idle for too long or do not authenticate.

@@ -39,7 +39,7 @@ onBoth(test, "Bull Board shows and changes queues", async ({ t, queue, worker })
   const stats = await api("GET", "/redis/stats");
   assert.ok(Object.values(stats).flatMap((v) => (typeof v === "object" ? Object.values(v) : [v])).every((v) => !Number.isNaN(v)), JSON.stringify(stats));
 
-  await api("PUT", `/queues/mail/${bad.id}/retry/failed`);
+  await api("PUT", `/queues/mail/${bad.id}/retry`);
   await until("it to fail again", async () => (await mail.getJob(bad.id)).attemptsMade === 2 && (await mail.getJobCounts()).failed === 1);
   await api("PUT", "/queues/mail/pause");
   assert.equal(await mail.isPaused(), true);
