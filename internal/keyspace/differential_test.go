@@ -249,7 +249,16 @@ func (g *generator) command() []string {
 
 func (g *generator) stringCommand() []string {
 	k := g.key
-	switch g.IntN(24) {
+	switch g.IntN(28) {
+	case 24, 25:
+		return args(g.pick("pfadd", "pfcount", "pfmerge"), g.pick("hll", "hll2"), g.several(0, func() string { return g.pick("hll", "hll2", g.member()) }))
+	case 26:
+		field := func() string {
+			return g.pick("GET", "SET", "INCRBY", "INCRBY") + " " + g.pick("u8", "i5", "i64", "u63", "u64", "i3") + " " + g.pick("0", "5", "#1", "#3", "x") + " " + g.num()
+		}
+		return args("bitfield", k(), strings.Fields(g.pick("", "OVERFLOW SAT ", "OVERFLOW FAIL ")+field()+" "+g.pick("", field())))
+	case 27:
+		return args("lcs", k(), k(), g.maybe(3, "IDX", "LEN", "WITHMATCHLEN", "MINMATCHLEN 2"))
 	case 0:
 		return args("get", k())
 	case 1, 2:
@@ -635,6 +644,10 @@ func sameKeys(t *testing.T, r *redis, b *bench) bool {
 		var cmd []string
 		switch r.do("type", k.Str).Str {
 		case "string":
+			if strings.HasPrefix(k.Str, "hll") {
+				cmd = args("pfcount", k.Str)
+				break
+			}
 			cmd = args("get", k.Str)
 		case "hash":
 			cmd = args("hgetall", k.Str)
