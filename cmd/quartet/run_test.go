@@ -61,7 +61,7 @@ func TestUsage(t *testing.T) {
 	f(exitFailed, "dashboard-key is required", "serve", "--data="+t.TempDir(), "--listen=127.0.0.1:0")
 	f(exitFailed, "event-key is required", "serve", "--data="+t.TempDir(), "--listen=127.0.0.1:0")
 	f(exitFailed, "signing-key must be", "serve", "--signing-key=hunter2", "--data="+t.TempDir(), "--listen=127.0.0.1:0")
-	f(exitFailed, "redis-password is required", "serve", "--data="+t.TempDir(), "--listen=127.0.0.1:0")
+	f(exitFailed, "redis-password is required", "serve", "--data="+t.TempDir(), "--listen=127.0.0.1:0", "--redis=127.0.0.1:0")
 	f(exitFailed, "--redis-user must be", "serve", "--redis-password=x", "--redis-user=default:y", "--data="+t.TempDir(), "--listen=127.0.0.1:0")
 	f(exitFailed, "go together", "dev", "--redis-tls-cert=x", "--data=:memory:", "--listen=127.0.0.1:0")
 	f(exitFailed, "no such file", "dev", "--redis-tls-cert=/x", "--redis-tls-key=/x", "--data=:memory:", "--listen=127.0.0.1:0")
