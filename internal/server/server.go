@@ -57,6 +57,7 @@ type Config struct {
 type Server struct {
 	cfg     Config
 	ln      net.Listener
+	ready   chan struct{}
 	redisLn net.Listener // nil: Redis is off
 	redis   *resp.Door
 	keys    *shard.Keyspace
@@ -77,7 +78,7 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := errors.Join(cfg.Keys.Validate(), cfg.Redis.validate(cfg.Keys.Dev)); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg}
+	s := &Server{ready: make(chan struct{}), cfg: cfg}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -132,7 +133,7 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 func (s *Server) Addr() net.Addr { return s.ln.Addr() }
 
 // Ready is closed when the server has recovered its state and serves.
-func (s *Server) Ready() <-chan struct{} { return s.qstash.Prepared() }
+func (s *Server) Ready() <-chan struct{} { return s.ready }
 
 // effect gives what the engine wants done to the door that does it.
 func (s *Server) effect(e engine.Effect) {
@@ -272,6 +273,21 @@ func (s *Server) Run(ctx context.Context) error {
 		if err := s.http.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve %s: %w", s.ln.Addr(), err)
 		}
+		return nil
+	})
+	g.Go(func() error {
+		parts := []<-chan struct{}{s.qstash.Prepared()}
+		if s.redis != nil {
+			parts = append(parts, s.keys.Ready())
+		}
+		for _, part := range parts {
+			select {
+			case <-part:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		close(s.ready)
 		return nil
 	})
 	g.Go(func() error { return s.inngest.Run(ctx) })
