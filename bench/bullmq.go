@@ -77,6 +77,7 @@ func measure(start func(dir string) (*redisServer, error)) (*measured, error) {
 		return nil, err
 	}
 	defer func() { s.stop() }()
+	empty := rssOf(s.pid)
 	m := &measured{values: map[string]float64{}}
 	if err := m.client(s); err != nil {
 		return nil, err
@@ -84,7 +85,8 @@ func measure(start func(dir string) (*redisServer, error)) (*measured, error) {
 	if err := m.replay(s); err != nil {
 		return nil, err
 	}
-	if err := m.fill(s); err != nil {
+	n, err := fill(s)
+	if err != nil {
 		return nil, err
 	}
 	s.stop()
@@ -93,6 +95,7 @@ func measure(start func(dir string) (*redisServer, error)) (*measured, error) {
 		return nil, err
 	}
 	m.set("restart with the waiting jobs, s", time.Since(t0).Seconds())
+	m.set(fmt.Sprintf("memory of %d waiting jobs after that, bytes each", n), float64(rssOf(s.pid)-empty)/float64(n))
 	return m, nil
 }
 
@@ -209,12 +212,12 @@ func jobs(ctx context.Context, c *redis.Client, st *stream, add, fetch, finish *
 	}
 }
 
-// fill lets jobs wait, for their memory and a restart.
-func (m *measured) fill(s *redisServer) error {
+// fill lets jobs wait, and says how many.
+func fill(s *redisServer) (n int, err error) {
 	c := redis.NewClient(&redis.Options{Addr: fmt.Sprintf("127.0.0.1:%d", s.port), Protocol: 2})
 	defer c.Close()
 	ctx := context.Background()
-	n, before := size(100_000), rssOf(s.pid)
+	n = size(100_000)
 	for i := 0; i < n; i += 1000 {
 		p := c.Pipeline()
 		for k := range 1000 {
@@ -223,11 +226,10 @@ func (m *measured) fill(s *redisServer) error {
 			p.Do(ctx, "LPUSH", "bull:full:wait", id)
 		}
 		if _, err := p.Exec(ctx); err != nil {
-			return err
+			return n, err
 		}
 	}
-	m.set(fmt.Sprintf("memory of %d waiting jobs, bytes each", n), float64(rssOf(s.pid)-before)/float64(n))
-	return nil
+	return n, nil
 }
 
 func freePort() (int, error) {
