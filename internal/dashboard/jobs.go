@@ -21,6 +21,7 @@ type JobSource struct {
 	ID    string // in URLs: "own", or "upstream"
 	Name  string // what users see
 	Redis bullmq.Redis
+	Loose bool // its answers do not wait for the disk
 }
 
 // Bounds of what one answer has.
@@ -182,9 +183,9 @@ func (d *Dashboard) listQueues(w http.ResponseWriter, r *http.Request, _ string)
 		}
 		out = append(out, views...)
 	}
-	sources := []map[string]string{}
+	sources := []map[string]any{}
 	for _, s := range d.cfg.Jobs {
-		sources = append(sources, map[string]string{"id": s.ID, "name": s.Name})
+		sources = append(sources, map[string]any{"id": s.ID, "name": s.Name, "loose": s.Loose})
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"queues": out, "problems": problems, "sources": sources})
 	return nil

@@ -105,7 +105,7 @@ func (s *Server) RedisURL() string {
 func (s *Server) jobSources() ([]dashboard.JobSource, error) {
 	var list []dashboard.JobSource
 	if s.redis != nil {
-		list = append(list, dashboard.JobSource{ID: "own", Name: "this server", Redis: bullmq.Over(s.redis.Dial)})
+		list = append(list, dashboard.JobSource{ID: "own", Name: "this server", Redis: bullmq.Over(s.redis.Dial), Loose: s.cfg.Redis.Everysec})
 	}
 	if up := s.cfg.Redis.Upstream; up != "" {
 		c, err := bullmq.Dial(up)

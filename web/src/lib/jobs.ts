@@ -27,7 +27,7 @@ export interface JobQueue extends QueueRef {
 export interface JobQueues {
   queues: JobQueue[];
   problems: Record<string, string>;
-  sources: { id: string; name: string }[];
+  sources: { id: string; name: string; loose: boolean }[]; // loose: a change may be lost in the second after it was answered
 }
 
 export interface Job {

@@ -81,6 +81,7 @@ export function JobQueuePage() {
         empty={<Empty title={search ? "No job has this in it." : `No ${state} jobs.`}>{search && <a href={queuePath(ref, { state })}>Show all {state} jobs</a>}</Empty>}
       />
       {d && d.schedulers > 0 && <Schedulers queue={ref} />}
+      {d && <Throughput d={d} />}
       {d?.workerList && <Workers d={d} />}
       {asking === "add" && <AddJob queue={ref} onClose={() => setAsking(undefined)} added={(id) => navigate(jobPath(ref, id))} />}
       {asking === "clean" && (
@@ -153,6 +154,27 @@ function Facts({ d, ask, refresh }: { d: JobQueue; ask: (what: Ask) => void; ref
       {counted && <div><dt>Last minute</dt><dd>{minute("completed") ?? 0} completed, {minute("failed") ?? 0} failed<span class="muted">, of {(d.metrics?.completed?.total ?? 0) + (d.metrics?.failed?.total ?? 0)} that were counted</span></dd></div>}
       <div><dt>All of it</dt><dd><button type="button" class="small" onClick={() => ask("drain")}>Empty…</button> <button type="button" class="small danger" onClick={() => ask("obliterate")}>Delete…</button></dd></div>
     </dl>
+  );
+}
+
+/** What ended in each of the last minutes, the newest on the right. */
+function Throughput({ d }: { d: JobQueue }) {
+  const minutes = 60;
+  const bars = Array.from({ length: minutes }, (_, i) => ({ done: d.metrics?.completed?.points[minutes - 1 - i] ?? 0, failed: d.metrics?.failed?.points[minutes - 1 - i] ?? 0 }));
+  const most = Math.max(...bars.map((b) => b.done + b.failed));
+  if (most === 0) return null;
+  const total = bars.reduce((n, b) => n + b.done, 0), lost = bars.reduce((n, b) => n + b.failed, 0);
+  return (
+    <section>
+      <h2>The last hour</h2>
+      <p class="muted">{total} completed, {lost} failed; at most {most} in a minute.</p>
+      <svg class="throughput" viewBox={`0 0 ${minutes * 10} 60`} preserveAspectRatio="none" role="img" aria-label={`Jobs that ended in each of the last ${minutes} minutes`}>
+        {bars.map((b, i) => {
+          const done = (b.done / most) * 56, failed = (b.failed / most) * 56;
+          return <g key={i}><rect class="done" x={i * 10 + 1} y={58 - done} width={8} height={done} /><rect class="failed" x={i * 10 + 1} y={58 - done - failed} width={8} height={failed} /></g>;
+        })}
+      </svg>
+    </section>
   );
 }
 

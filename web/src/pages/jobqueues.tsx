@@ -28,6 +28,12 @@ export function JobQueuesPage() {
     }, live.refresh);
     setBusy(false);
   };
+  const allPaused = (rows ?? []).every((q) => q.paused);
+  const setAll = (paused: boolean) =>
+    act(async () => {
+      for (const q of rows ?? []) await change(q, paused ? "pause" : "resume");
+      toast(paused ? "They are paused: what is active goes on." : "They go on.");
+    }, live.refresh);
   const columns: Column<JobQueue>[] = [
     {
       head: "Queue",
@@ -60,9 +66,11 @@ export function JobQueuesPage() {
   return (
     <>
       <PageHead title="Job queues">
+        {(rows?.length ?? 0) > 1 && <button type="button" onClick={() => void setAll(!allPaused)}><Icon name={allPaused ? "running" : "pause"} />{allPaused ? "Resume" : "Pause"} all{part && " of these"}</button>}
         {failed.length > 0 && <button type="button" disabled={busy} onClick={() => void retryAll()}><Icon name="rerun" />Retry all failed{part && " of these"}</button>}
         <LiveButton stale={live.stale} />
       </PageHead>
+      {live.data?.sources.some((s) => s.loose) && <div class="notice"><Icon name="warning" /><span>This server answers before a change is on disk (<code>--redis-durability=everysec</code>): a crash may lose the last second.</span></div>}
       {Object.entries(live.data?.problems ?? {}).map(([name, text]) => <Problem key={name} text={`${name}: ${text}`} retry={live.refresh} />)}
       <div class="filters"><TextFilter label="Part of the name" name="name" value={part} options={(all ?? []).map((q) => q.name)} /></div>
       <List
