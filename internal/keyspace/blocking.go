@@ -118,6 +118,7 @@ func (c *call) block(x *waiter) reply.Reply {
 	}
 	w.order++
 	x.client, x.request, x.db, x.order, x.place = c.client, c.request, c.db, w.order, -1
+	x.keys = slices.Clone(x.keys)
 	w.forget(c.client)
 	w.clients[c.client] = x
 	for i, key := range x.keys {

@@ -28,11 +28,21 @@ type item struct {
 // The types of values.
 type (
 	str  string
-	hash struct{ data.Dict }
 	set  struct{ data.Dict }
 	list struct{ data.List }
 	zset struct{ data.Sorted }
 )
+
+// hash keeps the fields that it was made with in its header, so that a job that waits is one row and not ten: they are most of what
+// recovery has to read. A bit of inHeader stands for each field with a number below 64 that is there, one of over for each such field that has
+// got a row of its own since, which counts then: with another value, or empty for a field that is gone.
+type hash struct {
+	data.Dict
+	inHeader, over uint64
+}
+
+// headerValue is the size up to which fields are in headers, because a header is written again when the time to live changes.
+const headerValue = 4 << 10
 
 // keyCost is what a key costs besides its bytes.
 const keyCost = 96

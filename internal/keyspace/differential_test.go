@@ -249,7 +249,16 @@ func (g *generator) command() []string {
 
 func (g *generator) stringCommand() []string {
 	k := g.key
-	switch g.IntN(24) {
+	switch g.IntN(28) {
+	case 24, 25:
+		return args(g.pick("pfadd", "pfcount", "pfmerge"), g.pick("hll", "hll2"), g.several(0, func() string { return g.pick("hll", "hll2", g.member()) }))
+	case 26:
+		field := func() string {
+			return g.pick("GET", "SET", "INCRBY", "INCRBY") + " " + g.pick("u8", "i5", "i64", "u63", "u64", "i3") + " " + g.pick("0", "5", "#1", "#3", "x") + " " + g.num()
+		}
+		return args("bitfield", k(), strings.Fields(g.pick("", "OVERFLOW SAT ", "OVERFLOW FAIL ")+field()+" "+g.pick("", field())))
+	case 27:
+		return args("lcs", k(), k(), g.maybe(3, "IDX", "LEN", "WITHMATCHLEN", "MINMATCHLEN 2"))
 	case 0:
 		return args("get", k())
 	case 1, 2:
@@ -400,13 +409,37 @@ func (g *generator) setCommand() []string {
 	return args("sscan", k(), "0", "COUNT", "1000", g.maybe(3, "MATCH ?"))
 }
 
+func (g *generator) geoCommand() []string {
+	k := func() string { return g.pick("geo", "geo", "a") }
+	lon := func() string { return g.pick("13.361389", "15.087269", "-0.5", "179.9", "181", "x") }
+	lat := func() string { return g.pick("38.115556", "37.502669", "51.5", "-85", "86") }
+	circle := g.pick("100", "500", "20000", "-1", "x") + " " + g.pick("km", "mi", "ft", "m", "yd")
+	with := g.maybe(4, "WITHDIST", "WITHCOORD", "WITHHASH", "ASC", "DESC", "COUNT "+g.pick("1", "2", "0"))
+	switch g.IntN(8) {
+	case 0, 1, 2:
+		return args("geoadd", k(), g.maybe(6, "NX", "XX", "CH"), g.several(1, lon, lat, g.member))
+	case 3:
+		return args(g.pick("geopos", "geohash"), k(), g.several(1, g.member))
+	case 4:
+		return args("geodist", k(), g.member(), g.member(), g.maybe(2, g.pick("km", "ft", "yd")))
+	case 5:
+		return args("georadius", k(), lon(), lat(), strings.Fields(circle), with)
+	case 6:
+		return args("georadiusbymember", k(), g.member(), strings.Fields(circle), with)
+	}
+	return args("geosearch", k(), "FROMLONLAT", lon(), lat(), g.maybe(2, "BYRADIUS "+circle), g.maybe(2, "BYBOX 300 "+circle), with)
+}
+
 // lexKey is a key whose members all have one score: for others a range of bytes means nothing.
 func (g *generator) lexKey() string { return "lex" }
 
 func (g *generator) zsetCommand() []string {
 	k, m := g.key, g.member
-	if g.IntN(12) == 0 {
+	switch g.IntN(24) {
+	case 0, 1:
 		return args("zadd", "lex", "0", m())
+	case 2:
+		return g.geoCommand()
 	}
 	limit := "LIMIT " + g.num() + " " + g.num()
 	switch g.IntN(26) {
@@ -555,7 +588,7 @@ func (g *generator) keyCommand() []string {
 }
 
 // unordered are commands whose elements come in an order that is nobody's promise.
-var unordered = []string{"smembers", "sinter", "sunion", "sdiff", "keys", "scan", "sscan", "srandmember", "spop", "hkeys", "hvals", "hgetall", "hrandfield", "hscan", "zscan", "zrandmember"}
+var unordered = []string{"smembers", "sinter", "sunion", "sdiff", "keys", "scan", "sscan", "srandmember", "spop", "hkeys", "hvals", "hgetall", "hrandfield", "hscan", "zscan", "zrandmember", "georadius", "georadiusbymember", "geosearch"}
 
 // skipped are replies in which the two may differ.
 func skipped(cmd []string) bool {
@@ -635,6 +668,10 @@ func sameKeys(t *testing.T, r *redis, b *bench) bool {
 		var cmd []string
 		switch r.do("type", k.Str).Str {
 		case "string":
+			if strings.HasPrefix(k.Str, "hll") {
+				cmd = args("pfcount", k.Str)
+				break
+			}
 			cmd = args("get", k.Str)
 		case "hash":
 			cmd = args("hgetall", k.Str)

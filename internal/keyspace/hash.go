@@ -2,6 +2,7 @@ package keyspace
 
 import (
 	"math"
+	"math/bits"
 
 	"github.com/quartetjobs/quartet/internal/keyspace/reply"
 )
@@ -20,9 +21,41 @@ func (c *call) hashFor(key string) (it *item, h *hash, ok bool) {
 // setField gives a field a value.
 func (c *call) setField(it *item, h *hash, field, val string) (added bool) {
 	seq, added, grown := h.Set(field, val)
-	c.m.putField(it.gen, seq, field, val, added)
 	c.m.grow(it, grown)
+	c.m.writeField(it, h, seq, field, val, added)
 	return added
+}
+
+// writeField makes a field durable, with the header if that is written for the first time when the command ends.
+func (m *Machine) writeField(it *item, h *hash, seq uint64, field, val string, added bool) {
+	bit := uint64(1) << seq // 0 from 64 on
+	// The header is read before all rows of fields, so it can only have those that come before them.
+	first := seq == uint64(bits.Len64(h.inHeader))
+	switch {
+	case added && it.dirty && !it.stored && bit != 0 && first && len(field)+len(val) <= headerValue:
+		h.inHeader |= bit
+	case h.inHeader&bit == 0:
+		m.putField(it.gen, seq, field, val, added)
+	case h.over&bit == 0 && it.dirty && len(field)+len(val) <= headerValue:
+		// The header is written anyway.
+	default:
+		m.putField(it.gen, seq, field, val, h.over&bit == 0)
+		h.over |= bit
+	}
+}
+
+// deleteField makes it durable that a field is gone.
+func (m *Machine) deleteField(it *item, h *hash, seq uint64) {
+	bit := uint64(1) << seq
+	switch {
+	case h.inHeader&bit == 0:
+		m.deletePart(it.gen, seq)
+	case h.over&bit == 0 && it.dirty:
+		h.inHeader &^= bit
+	default:
+		m.putRow(partKey(m.alloc(partKeyLen), it.gen, seq), []byte{}, h.over&bit == 0)
+		h.over |= bit
+	}
 }
 
 func hset(c *call) reply.Reply {
@@ -142,7 +175,7 @@ func hdel(c *call) reply.Reply {
 	n := int64(0)
 	for _, f := range c.args[2:] {
 		if seq, ok, freed := h.Delete(f); ok {
-			c.m.deletePart(it.gen, seq)
+			c.m.deleteField(it, h, seq)
 			c.m.grow(it, -freed)
 			n++
 		}
@@ -298,7 +331,7 @@ func pairsIf(b bool) reply.Kind {
 }
 
 // maxSample bounds how many elements one command may draw with repetition.
-const maxSample = 1 << 22
+const maxSample = 1 << 20
 
 // randomCount reads the count of HRANDFIELD, SRANDMEMBER and ZRANDMEMBER: 0 if there is none.
 func (c *call) randomCount(pairs bool) (n int64, bad reply.Reply, ok bool) {

@@ -26,11 +26,12 @@ type Machine struct {
 	waits    waits
 	watches  watches
 
-	dirty  []keyName // keys whose header must be written at the end of the command
-	arena  []byte    // what is left of the memory that records are made in
-	frames [4]call   // calls that are under way: a command, within a script, within a transaction
-	depth  int
-	chance uint64 // state of the source of chance if there is no other
+	written int       // bytes of rows that the command has named so far, and of strings that it will
+	dirty   []keyName // keys whose header must be written at the end of the command
+	arena   []byte    // what is left of the memory that records are made in
+	frames  [4]call   // calls that are under way: a command, within a script, within a transaction
+	depth   int
+	chance  uint64 // state of the source of chance if there is no other
 }
 
 // keyName names a key of a database.
@@ -66,7 +67,7 @@ func New(cfg Config) *Machine {
 
 // begin opens a command; end closes it.
 func (m *Machine) begin(now int64, out *Out) {
-	m.now, m.out = now, out
+	m.now, m.out, m.written = now, out, 0
 }
 
 // end serves those who wait for what the command brought, and names the headers that it changed.
@@ -136,10 +137,19 @@ func (m *Machine) run(s *Spec, c *call) reply.Reply {
 			return reply.Fail("ERR command '" + s.Name + "' is not available here")
 		}
 		return m.cfg.Server.Answer(c.client, c.db, c.args)
+	case s.Flags&Write != 0 && m.written+argBytes(c.args) > maxWrite:
+		return errTooMuch
 	case s.Flags&DenyOOM != 0 && m.cfg.Limit > 0 && m.used > m.cfg.Limit:
 		return reply.Fail("OOM command not allowed when used memory > 'maxmemory'.")
 	}
 	return s.run(c)
+}
+
+func argBytes(args []string) (n int) {
+	for _, a := range args {
+		n += len(a)
+	}
+	return n
 }
 
 // Tick does what is due: time-outs of commands that block, keys that expire, and deleted keys whose parts are still to be forgotten. It

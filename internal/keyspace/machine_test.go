@@ -214,3 +214,63 @@ func xrangeAll(s *stream) reply.Reply {
 	})
 	return reply.Reply{Kind: reply.Array, Elems: elems}
 }
+
+// TestTooMuchAtOnce: a batch that the journal cannot take would stop the keyspace, so no command may make one.
+func TestTooMuchAtOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	f := func(got reply.Reply, want string) {
+		t.Helper()
+		if s := text(got); s != want {
+			t.Errorf("%.100s, want %s", s, want)
+		}
+	}
+	f(b.do("setrange", "k", "300000000", "x"), "-ERR string exceeds maximum allowed size (proto-max-bulk-len)")
+	f(b.do("setrange", "k", "9223372036854775807", "x"), "-ERR string exceeds maximum allowed size (proto-max-bulk-len)")
+	f(b.do("setbit", "k", "4294967295", "1"), "-ERR bit offset is not an integer or out of range")
+	big := strings.Repeat("x", 100<<20)
+	f(b.do("mset", "a", big, "b", big), "-ERR more data than can be written at once")
+	f(b.do("set", "a", big), "+OK")
+	r := b.apply(&Exec{Client: 1, Queued: [][]string{{"copy", "a", "b"}, {"copy", "a", "c"}, {"copy", "a", "d"}, {"copy", "a", "e"}, {"del", "a"}}}).Reply
+	f(r, "[1 1 -ERR more data than can be written at once -ERR more data than can be written at once -ERR more data than can be written at once]")
+	f(b.do("del", "a", "b", "c"), "3")
+	if b.m.used != 0 {
+		t.Errorf("%d bytes are in use by nothing", b.m.used)
+	}
+}
+
+// TestHashRows: what is in the header and what has rows of its own is one hash again after a restart, in its order.
+func TestHashRows(t *testing.T) {
+	t.Parallel()
+	for _, lines := range [][]string{
+		{"hset h a 1 b 2 c 3"},
+		{"hset h a 1 b BIG c 3", "hset h d 4"},
+		{"hset h a 1 b 2 c 3", "hset h b 20", "hdel h c", "hset h c 30"},
+		{"hset h a 1 b 2 c 3", "hdel h c", "pexpire h 1000", "hset h c 30 a 10", "hdel h b"},
+		{"hset h a 1 b 2", "hset h a 10", "rename h i", "hset i a 100 x 1", "hdel i a", "persist i"},
+		{"hset h a 1 b 2 c 3", "hset h c BIG", "hset h c 4", "hdel h a b"},
+		{"hset h a 1 b 2", "hset h a 10", "hdel h a b", "hset h b 5"},
+	} {
+		b := setup(t)
+		for _, l := range lines {
+			b.line(strings.ReplaceAll(l, "BIG", strings.Repeat("x", 5000)))
+			if diff := cmp.Diff(dump(b.m), dump(b.recovered())); diff != "" {
+				t.Errorf("%q after %q (-live +recovered):\n%s", lines, l, diff)
+			}
+			b.m = b.recovered() // which goes on
+		}
+		b.line("del h i")
+		if len(b.rows) != 0 {
+			t.Errorf("%q leaves %d rows", lines, len(b.rows))
+		}
+	}
+	// One transaction that makes and changes a hash is one row.
+	b := setup(t)
+	b.apply(&Exec{Queued: [][]string{{"hset", "h", "a", "1", "b", "2"}, {"hset", "h", "a", "10"}, {"hdel", "h", "b"}, {"hset", "h", "c", "3"}, {"pexpire", "h", "1000"}}})
+	if len(b.rows) != 2 { // c comes behind the number of b, which is gone
+		t.Errorf("a new hash took %d rows", len(b.rows))
+	}
+	if diff := cmp.Diff(dump(b.m), dump(b.recovered())); diff != "" {
+		t.Errorf("(-live +recovered):\n%s", diff)
+	}
+}

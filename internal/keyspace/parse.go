@@ -20,8 +20,14 @@ var (
 	errTooLong  = reply.Fail("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
 )
 
-// maxString is the length that a string value may grow to.
-const maxString = 512 << 20
+// What one command, script or transaction may write, and the length that a string may grow to. Both together, and what other commands
+// have in the same batch, must fit into one append of the journal, which takes 512 MiB: nothing else would keep them atomic.
+const (
+	maxWrite  = 192 << 20
+	maxString = 192 << 20
+)
+
+var errTooMuch = reply.Fail("ERR more data than can be written at once")
 
 // Replies that many commands share.
 var (

@@ -22,7 +22,7 @@ import (
 //
 // Elements are keyed by what stays the same:
 //
-//	hash, set    number of the field 8          field, value
+//	hash, set    number of the field 8          field, value; empty for a field of the header that is gone
 //	sorted set   number of the member 8         score 8, member
 //	list         position 8, sign bit flipped   the item
 //	stream       'e' id 16                      strings
@@ -69,6 +69,7 @@ func (m *Machine) alloc(n int) []byte {
 }
 
 func (m *Machine) putRow(key, value []byte, fresh bool) {
+	m.written += len(value)
 	m.out.Records = append(m.out.Records, store.Record{Table: store.Keys, Key: key, Value: value, Fresh: fresh})
 }
 
@@ -89,6 +90,9 @@ func partKey(b []byte, gen, id uint64) []byte {
 
 // header notes that the header of a key must be written when the command ends.
 func (m *Machine) header(db int, key string, it *item) {
+	if s, ok := it.val.(str); ok {
+		m.written += len(s) // written once, but it may be another one by then
+	}
 	if !it.dirty {
 		it.dirty = true
 		m.dirty = append(m.dirty, keyName{db, key})
@@ -121,6 +125,8 @@ func (m *Machine) encodeHeader(name keyName, it *item) []byte {
 		size += len(s)
 	} else if _, ok := it.val.(*stream); ok {
 		size += 60
+	} else if h, ok := it.val.(*hash); ok && h.inHeader != 0 {
+		size += int(it.size) + 8*min(64, h.Len())
 	}
 	b := m.alloc(size)
 	b = binary.AppendUvarint(b, uint64(m.dbs[name.db].space))
@@ -147,7 +153,25 @@ func (m *Machine) encodeHeader(name keyName, it *item) []byte {
 		b = append(b, v...)
 	case *stream:
 		b = v.appendState(b)
+	case *hash:
+		b = v.appendFields(b)
 	}
+	return b
+}
+
+// appendFields encodes the fields that are in the header: which they are, and then number, field and value of each.
+func (h *hash) appendFields(b []byte) []byte {
+	if h.inHeader == 0 {
+		return b
+	}
+	b = binary.AppendUvarint(b, h.inHeader)
+	h.Each(func(field, value string, seq uint64) bool {
+		if h.inHeader>>seq&1 != 0 && seq < 64 {
+			b = append(b, byte(seq))
+			b = appendString(appendString(b, field), value)
+		}
+		return seq < 64
+	})
 	return b
 }
 

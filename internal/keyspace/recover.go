@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 
 	"github.com/quartetjobs/quartet/internal/keyspace/data"
@@ -100,11 +101,16 @@ func (r *recovery) header(key, value []byte) error {
 		return nil
 	}
 	var val any
+	size := 0
 	switch kind {
 	case kindString:
 		val = str(in.b)
 	case kindHash:
-		val = new(hash)
+		h := new(hash)
+		if size = h.readFields(&in); in.bad {
+			return errRow
+		}
+		val = h
 	case kindList:
 		val = new(list)
 	case kindSet:
@@ -121,9 +127,9 @@ func (r *recovery) header(key, value []byte) error {
 	default:
 		return errRow
 	}
-	size := int64(len(name) + keyCost)
+	size += len(name) + keyCost
 	if s, ok := val.(str); ok {
-		size += int64(len(s))
+		size += len(s)
 	} else {
 		r.items[gen] = keyName{db, name}
 	}
@@ -131,8 +137,8 @@ func (r *recovery) header(key, value []byte) error {
 	if d.keys.Find(name) != data.None {
 		return fmt.Errorf("a second key %q: %w", clip(name, 64), errRow)
 	}
-	i := d.keys.Insert(name, item{val: val, gen: gen, size: size, expires: expires, stored: true})
-	m.used += size
+	i := d.keys.Insert(name, item{val: val, gen: gen, size: int64(size), expires: expires, stored: true})
+	m.used += int64(size)
 	if expires != 0 {
 		d.volatile++
 		m.enqueue(db, name, d.keys.At(i))
@@ -178,18 +184,15 @@ func (r *recovery) owner(gen uint64) func(id, value []byte) error {
 			return nil
 		}
 	}
-	field := func(d *data.Dict) func(seq uint64, in *reader) int {
-		return func(seq uint64, in *reader) int {
-			f := in.string()
-			d.Restore(f, string(in.b), seq)
-			return len(f) + len(in.b)
-		}
-	}
 	switch v := it.val.(type) {
 	case *hash:
-		return numbered(field(&v.Dict))
+		return numbered(func(seq uint64, in *reader) int { return v.readField(seq, in) })
 	case *set:
-		return numbered(field(&v.Dict))
+		return numbered(func(seq uint64, in *reader) int {
+			member := in.string()
+			v.Restore(member, "", seq)
+			return len(member)
+		})
 	case *list:
 		return numbered(func(id uint64, in *reader) int {
 			pos := int64(id ^ 1<<63)
@@ -207,4 +210,42 @@ func (r *recovery) owner(gen uint64) func(id, value []byte) error {
 		return func(id, value []byte) error { return v.recover(r.m, it, id, value) }
 	}
 	return func(_, _ []byte) error { return errRow }
+}
+
+// readFields reads the fields of a header and returns their size.
+func (h *hash) readFields(in *reader) (size int) {
+	if len(in.b) == 0 {
+		return 0
+	}
+	h.inHeader = in.uvarint()
+	for len(in.b) > 0 {
+		seq, field, value := in.byte(), in.string(), in.string()
+		if in.bad || seq >= 64 {
+			in.bad = true
+			return 0
+		}
+		h.Restore(field, value, uint64(seq))
+		size += len(field) + len(value)
+	}
+	h.Skip(uint64(bits.Len64(h.inHeader)))
+	return size
+}
+
+// readField reads a field's own row and returns by how many bytes the hash grew.
+func (h *hash) readField(seq uint64, in *reader) (grown int) {
+	if h.inHeader&(1<<seq) == 0 {
+		field := in.string()
+		h.Restore(field, string(in.b), seq)
+		return len(field) + len(in.b)
+	}
+	h.over |= 1 << seq
+	if len(in.b) == 0 {
+		if field, ok := h.Field(seq); ok {
+			_, _, freed := h.Delete(field)
+			return -freed
+		}
+		return 0
+	}
+	_, _, grown = h.Set(in.string(), string(in.b))
+	return grown
 }

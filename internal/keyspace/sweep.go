@@ -1,6 +1,7 @@
 package keyspace
 
 import (
+	"math/bits"
 	"slices"
 
 	"github.com/quartetjobs/quartet/internal/keyspace/data"
@@ -50,7 +51,14 @@ func (m *Machine) sweepValue(gen uint64, val any, limit int) (more bool) {
 	number := func(seq uint64) { m.deletePart(gen, seq) }
 	switch v := val.(type) {
 	case *hash:
-		return v.Numbers(limit, number)
+		for ; v.over != 0; v.over &= v.over - 1 {
+			number(uint64(bits.TrailingZeros64(v.over)))
+		}
+		return v.Numbers(limit, func(seq uint64) {
+			if v.inHeader&(1<<seq) == 0 {
+				number(seq)
+			}
+		})
 	case *set:
 		return v.Numbers(limit, number)
 	case *list:

@@ -144,6 +144,7 @@ func (c *call) xread(grouped bool) reply.Reply {
 		return nullArray
 	}
 	r.keys = slices.Clone(r.keys)
+	r.ids = nil
 	return c.block(&waiter{
 		keys: r.keys, deadline: r.deadline, missing: nullArray,
 		serve: func(c *call, key string) (reply.Reply, bool) {

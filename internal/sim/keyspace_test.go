@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-func TestKeyspace(t *testing.T) {
+func TestSimulationOfKeyspace(t *testing.T) {
 	if *one != 0 {
 		if err := simulateKeys(*one); err != nil {
 			t.Fatal(err)

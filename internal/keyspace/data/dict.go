@@ -170,6 +170,20 @@ func (d *Dict) put(field, value string, seq uint64) {
 	d.n++
 }
 
+// Skip makes sure that the next field gets a number that is at least next.
+func (d *Dict) Skip(next uint64) { d.next = max(d.next, next) }
+
+// Field finds a field by its number, the slow way.
+func (d *Dict) Field(seq uint64) (field string, ok bool) {
+	d.Each(func(f, _ string, n uint64) bool {
+		if ok = n == seq; ok {
+			field = f
+		}
+		return n < seq
+	})
+	return field, ok
+}
+
 // Grow makes room for that many more bytes of fields and values.
 func (d *Dict) Grow(fields, bytes int) {
 	if need := bytes + 6*fields; d.big == nil && d.n+fields <= packedFields && len(d.packed)+need <= packedBytes {

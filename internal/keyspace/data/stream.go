@@ -222,7 +222,7 @@ func (s *Stream) Last() (id ID, ok bool) {
 	return id, ok
 }
 
-// Delete removes an entry. bytes is about the size of its strings.
+// Delete removes an entry. bytes is the size of its strings.
 func (s *Stream) Delete(id ID) (bytes int, ok bool) {
 	i := s.blockOf(id)
 	if i == len(s.blocks) {
@@ -233,17 +233,25 @@ func (s *Stream) Delete(id ID) (bytes int, ok bool) {
 		got, n, body := b.idAt(at)
 		end := b.skip(n, body)
 		if got == id {
+			bytes = b.stringBytes(n, body)
 			b.buf = slices.Delete(b.buf, at, end)
 			s.took(i)
-			return stringBytes(n, body, end), true
+			return bytes, true
 		}
 		at = end
 	}
 	return 0, false
 }
 
-// stringBytes is about the size of n strings, whose lengths take mostly one byte.
-func stringBytes(n, body, end int) int { return end - body - n }
+// stringBytes is the size of n strings.
+func (b *streamBlock) stringBytes(n, body int) (bytes int) {
+	for range n {
+		size, k := uvarint(b.buf[body:])
+		body += k + int(size)
+		bytes += int(size)
+	}
+	return bytes
+}
 
 // took notes that a block has an entry less.
 func (s *Stream) took(i int) {
@@ -272,7 +280,7 @@ type Trim struct {
 	AtMost int  // remove no more than that many with Whole; 0: no bound
 }
 
-// Cut removes entries from the front. gone hears of each, and of about the size of its
+// Cut removes entries from the front. gone hears of each, and of the size of its
 // strings. It returns how many there were.
 func (s *Stream) Cut(t Trim, gone func(id ID, bytes int)) (removed int) {
 	for s.n > 0 {
@@ -299,7 +307,7 @@ func (s *Stream) Cut(t Trim, gone func(id ID, bytes int)) (removed int) {
 				break
 			}
 			at = b.skip(count, body)
-			gone(id, stringBytes(count, body, at))
+			gone(id, b.stringBytes(count, body))
 			removed++
 			s.took(s.head)
 		}
