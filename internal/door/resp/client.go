@@ -217,26 +217,34 @@ func clientUnblock(c *conn, args []string) {
 	}
 }
 
-// clientKill closes connections: those that all filters match, or the one at an address.
-func clientKill(c *conn, args []string) reply.Reply {
+// clientKill closes connections: those that all filters match, or the one at an address. One's own is closed behind the reply.
+func clientKill(c *conn, args []string) {
 	if len(args) == 3 {
-		if c.killWhere(func(o *conn) bool { return o.nc.RemoteAddr().String() == args[2] }, false) == 0 {
-			return reply.Fail("ERR No such client")
+		n, self := c.killWhere(func(o *conn) bool { return o.nc.RemoteAddr().String() == args[2] }, false)
+		r := reply.OK
+		if n == 0 {
+			r = reply.Fail("ERR No such client")
 		}
-		return reply.OK
+		c.respondOrFinish(r, self)
+		return
 	}
 	filters, skipMe, bad, ok := killFilters(c, args[2:])
 	if !ok {
-		return bad
+		c.respond(bad)
+		return
 	}
-	return reply.Num(int64(c.killWhere(func(o *conn) bool {
-		for _, f := range filters {
-			if !f(o) {
-				return false
-			}
-		}
-		return true
-	}, skipMe)))
+	n, self := c.killWhere(func(o *conn) bool {
+		return !slices.ContainsFunc(filters, func(f func(*conn) bool) bool { return !f(o) })
+	}, skipMe)
+	c.respondOrFinish(reply.Num(int64(n)), self)
+}
+
+func (c *conn) respondOrFinish(r reply.Reply, last bool) {
+	if last {
+		c.finish(r)
+	} else {
+		c.respond(r)
+	}
 }
 
 func killFilters(c *conn, args []string) (filters []func(*conn) bool, skipMe bool, bad reply.Reply, ok bool) {
@@ -284,22 +292,18 @@ func killFilters(c *conn, args []string) (filters []func(*conn) bool, skipMe boo
 	return filters, skipMe, reply.Reply{}, true
 }
 
-// killWhere closes connections; one's own once it has been answered.
-func (c *conn) killWhere(match func(*conn) bool, skipMe bool) int {
-	n := 0
+// killWhere closes the connections of others and counts them; self says that one's own is among them.
+func (c *conn) killWhere(match func(*conn) bool, skipMe bool) (n int, self bool) {
 	for _, o := range c.door.each() {
 		if o == c && skipMe || !match(o) {
 			continue
 		}
 		n++
-		if o != c {
+		if o == c {
+			self = true
+		} else {
 			o.close()
-			continue
 		}
-		c.mu.Lock()
-		c.leaving = true
-		c.mu.Unlock()
-		time.AfterFunc(100*time.Millisecond, c.close)
 	}
-	return n
+	return n, self
 }

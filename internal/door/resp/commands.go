@@ -41,13 +41,14 @@ func init() { // they refer to themselves, by way of EXEC
 		"pubsub|channels": pubsubChannels, "pubsub|numpat": pubsubNumPat, "pubsub|numsub": pubsubNumSub, "pubsub|shardchannels": pubsubShardChannels,
 		"pubsub|shardnumsub": pubsubShardNumSub, "role": role, "slowlog|get": empty(reply.Array), "slowlog|len": number(0), "slowlog|reset": status("OK"),
 		"wait": number(0), "replicaof": replicaOf, "slaveof": replicaOf, "script|debug": status("OK"), "script|kill": scriptKill, "debug": debug,
-		"readonly": noCluster, "readwrite": noCluster, "asking": noCluster, "client|kill": clientKill,
+		"readonly": noCluster, "readwrite": noCluster, "asking": noCluster,
 	}
 	flows = map[string]func(*conn, []string){
 		"auth": authenticate, "hello": hello, "quit": quit, "reset": reset, "select": selectDB, "multi": multi, "exec": exec, "discard": discard, "watch": watch,
 		"unwatch": unwatch, "subscribe": subscribe, "unsubscribe": unsubscribe, "psubscribe": psubscribe, "punsubscribe": punsubscribe,
 		"ssubscribe": ssubscribe, "sunsubscribe": sunsubscribe, "monitor": monitor, "client|reply": clientReply, "client|unblock": clientUnblock,
-		"info": infoNow, "shutdown": shutdown, "ping": ping,
+		"client|kill": clientKill,
+		"info":        infoNow, "shutdown": shutdown, "ping": ping,
 	}
 }
 
@@ -173,7 +174,7 @@ func reset(c *conn, _ []string) {
 	c.door.stopMonitor(c)
 	_ = c.door.host.Post(&keyspace.Unwatch{Client: c.id}, nil) // a busy shard forgets it with the next EXEC or with the connection
 	c.mu.Lock()
-	c.proto, c.db, c.replies, c.noTouch = 2, 0, repliesOn, false
+	c.proto, c.db, c.replies = 2, 0, repliesOn
 	c.user = ""
 	if c.door.open() {
 		c.user = defaultUser

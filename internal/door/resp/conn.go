@@ -57,7 +57,6 @@ type conn struct {
 	command  string // the last one
 	blocked  bool   // known to wait
 	monitors bool
-	noTouch  bool
 	channels map[string]bool
 	patterns map[string]bool
 	sharded  map[string]bool

@@ -222,8 +222,11 @@ func TestUnblockAndKill(t *testing.T) {
 	one.gone()
 	c.says("CLIENT KILL ID 99", ":0\n")
 	c.says("CLIENT KILL 1.2.3.4:5", "-ERR No such client\n")
-	c.says("QUIT", "+OK\n")
+	c.says("CLIENT KILL ID 3 SKIPME no", ":1\n")
 	c.gone()
+	d := b.dial()
+	d.says("QUIT", "+OK\n")
+	d.gone()
 }
 
 func TestTransactions(t *testing.T) {

@@ -35,7 +35,7 @@ type Engine struct {
 	Log func(level int, text string)
 
 	base, stack, spare []value // where calls keep their values: the piece that stays, the current one, one to grow into
-	top                int
+	top, high          int     // of the current piece; the most that was used of any
 	frames             []*frame
 	depth              int
 	natives            int
@@ -186,7 +186,8 @@ func (e *Engine) end() {
 	if e.depth != 0 || e.top != 0 || e.natives != 0 {
 		panic("BUG: a script ended within a call")
 	}
-	clear(e.base)
+	clear(e.base[:min(e.high, len(e.base))])
+	e.high = 0
 	e.spare, e.tailArgs, e.single[0] = nil, nil, nilValue
 	if len(e.frames) > keptFrames {
 		clear(e.frames[keptFrames:])

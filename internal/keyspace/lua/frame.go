@@ -64,6 +64,7 @@ func (e *Engine) alloc(n int) []value {
 	}
 	s := e.stack[e.top : e.top+n : e.top+n]
 	e.top += n
+	e.high = max(e.high, e.top)
 	return s
 }
 

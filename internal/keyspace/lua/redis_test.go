@@ -108,7 +108,7 @@ func flat(r reply.Reply) reply.Reply {
 	switch r.Kind {
 	case reply.Double:
 		return reply.Of(string(reply.AppendFloat(nil, r.F)))
-	case reply.Map, reply.Set:
+	case reply.Map, reply.Set, reply.Pairs:
 		r.Kind = reply.Array
 	}
 	for i := range r.Elems {
