@@ -105,8 +105,7 @@ func (d *Door) serveDLQ(w http.ResponseWriter, r *http.Request, rest string) err
 		if _, _, err := d.dead(r.Context(), id); err != nil {
 			return err
 		}
-		key, _ := d.deadKey(id)
-		if _, err := d.cfg.Host.Submit(r.Context(), &engine.Put{Rows: []engine.RowPut{{Table: store.Dead, Key: key}}}); err != nil {
+		if err := d.deleteDead(r.Context(), id); err != nil {
 			return err
 		}
 		return done(w)
@@ -222,22 +221,18 @@ func (d *Door) listDead(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	count, err := countOf(q, 100, 100)
-	if err != nil {
-		return err
-	}
-	trim, err := trimOf(q)
+	show, err := pageOf(q, 100, 100)
 	if err != nil {
 		return err
 	}
 	list := []deadView{}
 	more := false
 	err = d.scanDead(r.Context(), f, q.Get("cursor"), q.Get("order") == "earliestFirst", func(l *deadLetter, m *message) bool {
-		if more = len(list) == count; more {
+		if more = len(list) == show.count; more {
 			return false
 		}
-		l.Body = cut(l.Body, trim)
-		list = append(list, l.view(m.cut(trim)))
+		l.Body = cut(l.Body, show.trim)
+		list = append(list, l.view(m.cut(show.trim)))
 		return true
 	})
 	if err != nil {
@@ -280,18 +275,24 @@ func (d *Door) selectDead(w http.ResponseWriter, r *http.Request) (ids []string,
 	return ids, runs, cursor, err
 }
 
+// deleteDead deletes dead letters, which are there or were a moment ago.
+func (d *Door) deleteDead(ctx context.Context, ids ...string) error {
+	put := &engine.Put{}
+	for _, id := range ids {
+		key, _ := d.deadKey(id)
+		put.Rows = append(put.Rows, engine.RowPut{Table: store.Dead, Key: key})
+	}
+	_, err := d.cfg.Host.Submit(ctx, put)
+	return err
+}
+
 // deleteManyDead is DELETE /v2/dlq.
 func (d *Door) deleteManyDead(w http.ResponseWriter, r *http.Request) error {
 	ids, _, cursor, err := d.selectDead(w, r)
 	if err != nil {
 		return err
 	}
-	put := &engine.Put{}
-	for _, id := range ids {
-		key, _ := d.deadKey(id)
-		put.Rows = append(put.Rows, engine.RowPut{Table: store.Dead, Key: key})
-	}
-	if _, err := d.cfg.Host.Submit(r.Context(), put); err != nil {
+	if err := d.deleteDead(r.Context(), ids...); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, withCursor(map[string]any{"deleted": len(ids)}, cursor))

@@ -118,6 +118,17 @@ func (f *filter) set(key, name string, values []string) error {
 	return nil
 }
 
+// page is how much a list is to show.
+type page struct{ count, trim int }
+
+// pageOf reads the parameters count and trimBody.
+func pageOf(q url.Values, def, most int) (p page, err error) {
+	if p.count, err = countOf(q, def, most); err == nil {
+		p.trim, err = trimOf(q)
+	}
+	return p, err
+}
+
 // countOf reads the parameter count.
 func countOf(q url.Values, def, most int) (int, error) {
 	v := q.Get("count")

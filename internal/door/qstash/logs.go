@@ -140,11 +140,7 @@ func (d *Door) serveLogs(w http.ResponseWriter, r *http.Request, rest string) er
 	if err != nil {
 		return err
 	}
-	count, err := countOf(q, 100, 1000)
-	if err != nil {
-		return err
-	}
-	trim, err := trimOf(q)
+	show, err := pageOf(q, 100, 1000)
 	if err != nil {
 		return err
 	}
@@ -154,9 +150,9 @@ func (d *Door) serveLogs(w http.ResponseWriter, r *http.Request, rest string) er
 	}
 	events := []event{}
 	next, err := d.scanLogs(r.Context(), f, from, q.Get("order") == "earliestFirst", func(e *logEntry, m *message) bool {
-		e.Body = cut(e.Body, trim)
-		events = append(events, e.event(m.cut(trim)))
-		return len(events) < count
+		e.Body = cut(e.Body, show.trim)
+		events = append(events, e.event(m.cut(show.trim)))
+		return len(events) < show.count
 	})
 	if err != nil {
 		return err

@@ -58,16 +58,21 @@ func (d *Door) serveEnqueue(w http.ResponseWriter, r *http.Request, rest string)
 	return d.publishRequest(w, r, "/v2/enqueue/"+raw+"/", queue)
 }
 
-func (d *Door) publishRequest(w http.ResponseWriter, r *http.Request, prefix, queue string) error {
+// readPublish reads where a request wants something sent, the parameters that are meant for us, and what.
+func (d *Door) readPublish(w http.ResponseWriter, r *http.Request, prefix string) (dest string, query url.Values, body []byte, err error) {
 	if err := allow(r, http.MethodPost); err != nil {
-		return err
+		return "", nil, nil, err
 	}
 	// The prefix may have been written in another case.
-	dest, query, err := destination(r.RequestURI, r.RequestURI[:min(len(prefix), len(r.RequestURI))])
-	if err != nil {
-		return err
+	dest, query, err = destination(r.RequestURI, r.RequestURI[:min(len(prefix), len(r.RequestURI))])
+	if err == nil {
+		body, err = d.readBody(w, r, d.cfg.MaxBody)
 	}
-	body, err := d.readBody(w, r, d.cfg.MaxBody)
+	return dest, query, body, err
+}
+
+func (d *Door) publishRequest(w http.ResponseWriter, r *http.Request, prefix, queue string) error {
+	dest, query, body, err := d.readPublish(w, r, prefix)
 	if err != nil {
 		return err
 	}

@@ -130,7 +130,7 @@ func (d *Door) serveRunDLQ(w http.ResponseWriter, r *http.Request, rest string) 
 		if h == nil {
 			return notFound("DLQ message", id)
 		}
-		v, err := d.viewRunDead(r.Context(), l, h.w, -1)
+		v, err := d.viewRunDead(r.Context(), l, h.w, 0)
 		if err != nil {
 			return err
 		}
@@ -139,8 +139,7 @@ func (d *Door) serveRunDLQ(w http.ResponseWriter, r *http.Request, rest string) 
 		if _, err := d.runDead(r.Context(), id); err != nil {
 			return err
 		}
-		key, _ := d.deadKey(id)
-		if _, err := d.cfg.Host.Submit(r.Context(), &engine.Put{Rows: []engine.RowPut{{Table: store.Dead, Key: key}}}); err != nil {
+		if err := d.deleteDead(r.Context(), id); err != nil {
 			return err
 		}
 		return done(w)
@@ -164,21 +163,17 @@ func (d *Door) listRunDead(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	count, err := countOf(q, 100, 100)
-	if err != nil {
-		return err
-	}
-	trim, err := trimOf(q)
+	show, err := pageOf(q, 100, 100)
 	if err != nil {
 		return err
 	}
 	list := []*runDeadView{}
 	more := false
 	err = d.scanRunDead(r.Context(), f, q.Get("cursor"), q.Get("order") == "earliestFirst", func(l *deadLetter, wf *workflow) (bool, error) {
-		if more = len(list) == count; more {
+		if more = len(list) == show.count; more {
 			return false, nil
 		}
-		v, err := d.viewRunDead(r.Context(), l, wf, trim)
+		v, err := d.viewRunDead(r.Context(), l, wf, show.trim)
 		list = append(list, v)
 		return true, err
 	})
@@ -223,12 +218,11 @@ func (d *Door) deleteRunDead(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	put := &engine.Put{}
-	for _, l := range list {
-		key, _ := d.deadKey(l.id())
-		put.Rows = append(put.Rows, engine.RowPut{Table: store.Dead, Key: key})
+	ids := make([]string, len(list))
+	for i, l := range list {
+		ids[i] = l.id()
 	}
-	if _, err := d.cfg.Host.Submit(r.Context(), put); err != nil {
+	if err := d.deleteDead(r.Context(), ids...); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, withCursor(map[string]any{"deleted": len(list)}, cursor))

@@ -121,11 +121,7 @@ func (d *Door) serveRunLogs(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	count, err := countOf(q, 10, 1000)
-	if err != nil {
-		return err
-	}
-	trim, err := trimOf(q)
+	show, err := pageOf(q, 10, 1000)
 	if err != nil {
 		return err
 	}
@@ -136,15 +132,15 @@ func (d *Door) serveRunLogs(w http.ResponseWriter, r *http.Request) error {
 	runs := []*runView{}
 	next := ""
 	err = d.scanRuns(r.Context(), f, from, func(row *engine.RunRow, wf *workflow) (bool, error) {
-		if len(runs) == count {
+		if len(runs) == show.count {
 			return false, nil
 		}
-		v, err := d.viewRun(r.Context(), row, trim)
+		v, err := d.viewRun(r.Context(), row, show.trim)
 		if err != nil || v == nil {
 			return true, err
 		}
 		runs = append(runs, v)
-		if len(runs) == count {
+		if len(runs) == show.count {
 			next = row.ID.String()
 		}
 		return true, nil
@@ -152,7 +148,7 @@ func (d *Door) serveRunLogs(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if len(runs) < count || len(f.runIDs) == 1 && len(runs) == 1 {
+	if len(runs) < show.count || len(f.runIDs) == 1 && len(runs) == 1 {
 		next = ""
 	}
 	return writeJSON(w, http.StatusOK, map[string]any{"cursor": next, "runs": runs})

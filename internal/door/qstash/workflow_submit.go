@@ -327,15 +327,7 @@ func (d *Door) submitInvoke(ctx context.Context, s *submission) (*prepared, erro
 
 // serveTrigger is POST /v2/trigger/{url}: section 22.6.
 func (d *Door) serveTrigger(w http.ResponseWriter, r *http.Request, _ string) error {
-	if err := allow(r, http.MethodPost); err != nil {
-		return err
-	}
-	const prefix = "/v2/trigger/"
-	dest, query, err := destination(r.RequestURI, r.RequestURI[:min(len(prefix), len(r.RequestURI))])
-	if err != nil {
-		return err
-	}
-	body, err := d.readBody(w, r, d.cfg.MaxBody)
+	dest, query, body, err := d.readPublish(w, r, "/v2/trigger/")
 	if err != nil {
 		return err
 	}
