@@ -698,3 +698,40 @@ func sameKeys(t *testing.T, r *redis, b *bench) bool {
 	}
 	return true
 }
+
+// TestTableAgainstRedis compares what COMMAND INFO says of every command.
+func TestTableAgainstRedis(t *testing.T) {
+	t.Parallel()
+	r := startRedis(t)
+	b := setup(t)
+	for _, s := range Specs {
+		want := r.do("command", "info", s.Name).Elems[0]
+		got := b.do("command", "info", s.Name).Elems[0]
+		if len(want.Elems) == 0 {
+			t.Errorf("Redis has no %s", s.Name)
+			continue
+		}
+		for i, what := range []string{"name", "arity", "flags", "first key", "last key", "step"} {
+			if what == "flags" {
+				continue // those that only Redis has a use for are left out
+			}
+			if text(got.Elems[i]) != text(want.Elems[i]) {
+				t.Errorf("%s of %s is %s, want %s", what, s.Name, text(got.Elems[i]), text(want.Elems[i]))
+			}
+		}
+		for _, f := range s.FlagNames() {
+			if !strings.Contains(text(want.Elems[2]), "+"+f) {
+				t.Errorf("%s has the flag %s, Redis has %s", s.Name, f, text(want.Elems[2]))
+			}
+		}
+	}
+	for _, line := range []string{
+		"mset a 1 b 2", "eval x 2 a b c", "zunionstore d 2 a b", "xread count 1 streams a b 0 0", "sort a by w_* store d", "get a", "bzpopmin a b 0", "blmpop 0 2 a b left",
+		"georadius a 1 2 3 km store d", "ping", "get", "nosuch x",
+	} {
+		cmd := append([]string{"command", "getkeys"}, strings.Fields(line)...)
+		if want, got := text(r.do(cmd...)), text(b.do(cmd...)); got != want {
+			t.Errorf("keys of %q: %s, want %s", line, got, want)
+		}
+	}
+}

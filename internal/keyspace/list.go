@@ -345,6 +345,7 @@ func linsert(c *call) reply.Reply {
 
 // move takes an item from one list to another, which may be the same. ok is false if there is nothing to take.
 func (c *call) move(from, to string, fromLeft, toLeft bool) (r reply.Reply, ok bool) {
+	c.find(to) // if it has expired it goes now: the item of the other key would not be valid afterwards
 	it, l, ok := open[*list](c, from)
 	switch {
 	case !ok:

@@ -73,6 +73,7 @@ func srem(c *call) reply.Reply {
 
 func smove(c *call) reply.Reply {
 	from, to, member := c.args[1], c.args[2], c.args[3]
+	c.find(to) // if it has expired it goes now: the item of the other key would not be valid afterwards
 	it, s, ok := open[*set](c, from)
 	switch {
 	case !ok:

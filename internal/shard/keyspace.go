@@ -16,6 +16,9 @@ const Everysec = time.Second
 
 // Keyspace runs the shard of the keyspace. Commands are answered in the order in which they were posted, each when it and all before it
 // are durable, unless Everysec was chosen. A reply may come after the [keyspace.Answer] of a command that blocks.
+//
+// ErrOverloaded means that nothing was done: -BUSY is an answer after which clients try again. ErrUnavailable for a command that was
+// posted means that its outcome is unknown: closing the connection makes clients do what they do when a server goes away.
 type Keyspace = Runner[keyspace.Command, keyspace.Result, keyspace.Effect]
 
 // KeyspaceConfig of a Keyspace. Zero fields take the defaults that are named.
