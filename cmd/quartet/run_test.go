@@ -30,6 +30,13 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// String is everything written so far.
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
 // quartet runs a command that ends by itself.
 func quartet(t *testing.T, args ...string) (code int, out, errOut string) {
 	t.Helper()
@@ -114,8 +121,8 @@ func TestBusyRedisPort(t *testing.T) {
 	}}
 	var log output
 	code = run(ctx, []string{"dev", "--data=:memory:", "--listen=127.0.0.1:0", "--no-discovery", "--redis=" + ln.Addr().String()}, out, &log)
-	if code != exitDone || !strings.Contains(log.b.String(), "the Redis door stays closed") || strings.Contains(out.b.String(), "REDIS_URL") {
-		t.Errorf("dev: exit %d, %s%s", code, out.b.String(), log.b.String())
+	if code != exitDone || !strings.Contains(log.String(), "the Redis door stays closed") || strings.Contains(out.String(), "REDIS_URL") {
+		t.Errorf("dev: exit %d, %s%s", code, out.String(), log.String())
 	}
 }
 
