@@ -294,6 +294,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.qstash.Run(ctx) })
 	g.Go(func() error { return s.dash.Run(ctx) })
 	g.Go(func() error { return s.sweeper.Run(ctx) })
+	g.Go(func() error { return tuneMemory(ctx) })
 	g.Go(func() error {
 		<-ctx.Done()
 		s.drain(context.WithoutCancel(ctx))

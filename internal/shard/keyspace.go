@@ -14,6 +14,10 @@ const KeyspaceShard = 1
 // Everysec is how long changes may wait for the disk when replies do not.
 const Everysec = time.Second
 
+// keyspaceFold is the time between folds. Nobody reads the keyspace's tables but a restart, so they may be further behind than the engine's: what
+// is written again and again meanwhile, and what comes and goes, costs them one row or none.
+const keyspaceFold = 2 * time.Second
+
 // Keyspace runs the shard of the keyspace. Commands are answered in the order in which they were posted, each when it and all before it
 // are durable, unless Everysec was chosen. A reply may come after the [keyspace.Answer] of a command that blocks.
 //
@@ -43,6 +47,7 @@ func NewKeyspace(cfg KeyspaceConfig) *Keyspace {
 	type machine = Machine[keyspace.Command, keyspace.Result, keyspace.Effect]
 	r := RunnerConfig[keyspace.Command, keyspace.Result, keyspace.Effect]{
 		Shard: KeyspaceShard, Store: cfg.Store, Effect: cfg.Effect, Lost: cfg.Lost, Log: cfg.Log, Now: cfg.Now, Inbox: cfg.Inbox,
+		FoldEvery: keyspaceFold,
 		Make: func() machine {
 			var k keyspace.Config
 			if cfg.Keyspace != nil {
