@@ -86,3 +86,28 @@ test("an application that keeps a cache, counters, locks and sessions on the sam
     assert.equal(await c.dbsize(), 306);
   }
 });
+
+onBoth(test, "the context of a trace travels with a job", async ({ queue, worker, events }) => {
+  const spans = [];
+  const telemetry = {
+    tracer: {
+      startSpan: (name) => {
+        spans.push(name);
+        return { setSpanOnContext: (c) => c, setAttribute() {}, setAttributes() {}, addEvent() {}, recordException() {}, end() {} };
+      },
+    },
+    contextManager: {
+      with: (context, fn) => fn(context),
+      active: () => ({ trace: "t1" }),
+      getMetadata: (context) => JSON.stringify(context ?? {}),
+      fromMetadata: (_, metadata) => JSON.parse(metadata || "{}"),
+    },
+  };
+  const q = queue("traced", { telemetry });
+  const qe = await events("traced");
+  const job = await q.add("n", { a: 1 });
+  assert.match((await q.getJob(job.id)).opts.telemetry.metadata, /"trace":"t1"/);
+  worker("traced", async () => 1, { telemetry });
+  assert.equal(await job.waitUntilFinished(qe, 10_000), 1);
+  assert.ok(spans.some((s) => s.startsWith("add")) && spans.some((s) => s.startsWith("process")), spans.join());
+});
