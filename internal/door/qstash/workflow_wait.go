@@ -21,7 +21,7 @@ const (
 	defaultWait = 7 * 24 * 3600 // s: section 26.1
 	maxWaitFor  = 2 * 365 * 24 * 3600
 	maxEvent    = 1 << 10 // bytes of an event id
-	maxNotes    = 1000    // notifications kept for one run and event
+	maxNotes    = 200     // notifications kept for one run and event, some of which anybody can make who knows a webhook
 )
 
 // waitRequest is the body of a wait: section 26.1.
