@@ -94,7 +94,7 @@ test("G and a letter goes to a page, / to the filter, P pauses, N turns the page
     await page.keyboard.press("g");
     await page.keyboard.press(key);
     await page.getByRole("heading", { level: 1, name, exact: true }).waitFor();
-    assert.equal(await focused(page), name, "the heading of the new page has the focus");
+    await until("the heading of the new page has the focus", async () => (await focused(page)) === name);
   }
   await settled(page);
   await page.keyboard.press("n");

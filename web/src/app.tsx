@@ -168,7 +168,7 @@ function Help() {
 /** Single keys that do something, except where one types. */
 function useKeyboard(): void {
   useEffect(() => {
-    let prefix = 0; // when G was pressed
+    let prefix = -Infinity; // when G was pressed
     const onKey = (e: KeyboardEvent) => {
       if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || document.querySelector("dialog[open]")) return;
       const t = e.target as HTMLElement;
@@ -178,7 +178,7 @@ function useKeyboard(): void {
       }
       const key = e.key.toLowerCase();
       if (performance.now() - prefix < 1500) {
-        prefix = 0;
+        prefix = -Infinity;
         const entry = menu.flatMap((g) => g.entries).find((m) => m.key === key);
         if (entry) {
           e.preventDefault();
