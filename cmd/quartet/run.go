@@ -86,7 +86,9 @@ func (c *serveCmd) run(ctx context.Context, errOut io.Writer) error {
 	if err := c.redis(&cfg.Redis); err != nil {
 		return err
 	}
-	return serve(ctx, cfg, func(addr, _ string) { cfg.Log.Info("serving", "addr", addr, "redis", cfg.Redis.Listen, "version", version()) })
+	return serve(ctx, cfg, func(addr, _ string) {
+		cfg.Log.Info("serving", "addr", addr, "redis", cfg.Redis.Listen, "version", version())
+	})
 }
 
 // defaultRedis is the default of --redis.
