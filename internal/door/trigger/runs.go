@@ -146,7 +146,7 @@ func (d *Door) getRun(r *http.Request) (any, error) {
 		if text, typ, ok := rec.output(); ok && typ == typeStore {
 			v["outputPresignedUrl"] = d.packetURL(r, text)
 		} else if ok {
-			v["output"] = rec.Output
+			v["output"] = json.RawMessage(rec.Output)
 		}
 	} else if e := rec.failure(); e != nil && x.status != statusCanceled {
 		v["error"] = serialized(e)
