@@ -98,11 +98,11 @@ func (d *Door) dequeue(r *http.Request) (any, error) {
 	for i := range leased {
 		rec, err := d.read(r.Context(), leased[i].Run)
 		if err != nil {
-			return nil, err
+			d.cfg.Log.Error("read a leased run", "run", leased[i].Run, "err", err)
 		}
 		w := d.workers.named(leased[i].Pool)
 		if rec == nil || w == nil {
-			continue // its lease runs out, and then it is found to have no history
+			continue // its lease runs out, and it is handed out again
 		}
 		messages = append(messages, d.dequeued(&leased[i], rec, w))
 	}

@@ -85,7 +85,9 @@ func (d *Door) read(ctx context.Context, id engine.ID) (*record, error) {
 		return nil, err
 	}
 	rec := &record{RunRow: row}
-	if err := json.Unmarshal(ev.Meta, &rec.opts); err != nil {
+	if len(ev.Meta) == 0 { // the dashboard started it
+		rec.opts = options{Task: strings.TrimPrefix(row.Slug, slugPrefix), Queue: row.Slug, Packet: packet{Type: typeJSON}}
+	} else if err := json.Unmarshal(ev.Meta, &rec.opts); err != nil {
 		return nil, fmt.Errorf("decode options of run %s: %w", id, err)
 	}
 	rec.payload = rec.opts.Packet
@@ -97,8 +99,15 @@ func (d *Door) read(ctx context.Context, id engine.ID) (*record, error) {
 
 func (d *Door) readNote(ctx context.Context, rec *record) error {
 	raw, ok, err := d.cfg.Host.Get(ctx, store.Steps, engine.NoteKey(rec.ID, runNote))
-	if err != nil || !ok {
+	if err != nil {
 		return err
+	}
+	if !ok { // the dashboard started it, or repeats another
+		rec.note.Tags = rec.opts.Tags
+		if rec.opts.Metadata != "" {
+			rec.note.Metadata = json.RawMessage(rec.opts.Metadata)
+		}
+		return nil
 	}
 	if err := json.Unmarshal(raw, &rec.note); err != nil {
 		return fmt.Errorf("decode note of run %s: %w", rec.ID, err)

@@ -75,7 +75,7 @@ func (d *Door) common(rec *record, status string, old bool) map[string]any {
 		"isTest": rec.opts.Test, "createdAt": iso(rec.QueuedAt), "updatedAt": iso(max(rec.note.UpdatedAt, rec.Started, rec.Ended, rec.QueuedAt)),
 		"tags": tags, "costInCents": 0, "baseCostInCents": 0, "durationMs": rec.note.DurationMs,
 	}
-	for k, at := range map[string]int64{"startedAt": rec.Started, "finishedAt": rec.Ended, "delayedUntil": max(rec.opts.Delay, rec.StartAt)} {
+	for k, at := range map[string]int64{"startedAt": rec.Started, "finishedAt": rec.Ended, "delayedUntil": rec.StartAt} {
 		if at > 0 {
 			v[k] = iso(at)
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"regexp"
 	"slices"
@@ -488,6 +489,8 @@ type answer struct {
 	err  error
 }
 
+var errUnanswered = errors.New("the request was not answered")
+
 const (
 	requestLife = 10 * time.Minute
 	maxRequests = 20_000
@@ -506,8 +509,9 @@ func (q *requests) once(name string, named bool, now time.Time, f func() (any, e
 		}
 		return f()
 	}
+	defer close(a.done)
+	a.err = errUnanswered // for whoever waits, should f not return
 	a.v, a.err = f()
-	close(a.done)
 	return a.v, a.err
 }
 
