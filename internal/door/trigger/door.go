@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -150,9 +151,7 @@ func (d *Door) route(pattern string, who access, h handler) {
 		status := http.StatusOK
 		if a, ok := v.(*accepted); ok {
 			status, v = a.status, a.body
-			for k, values := range a.header {
-				w.Header()[k] = values
-			}
+			maps.Copy(w.Header(), a.header)
 		}
 		writeJSON(w, status, v)
 	})

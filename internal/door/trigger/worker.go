@@ -404,13 +404,13 @@ func mustJSON(v any) json.RawMessage {
 func parseCron(expression, timezone string) (*cron.Schedule, error) {
 	switch n := len(strings.Fields(expression)); {
 	case n == 0:
-		return nil, fmt.Errorf("Invalid cron expression: CRON expression is required") //nolint:staticcheck // a sentence for users
+		return nil, invalid("Invalid cron expression: CRON expression is required")
 	case n > 5:
-		return nil, fmt.Errorf("Invalid cron expression: CRON expressions with seconds are not allowed")
+		return nil, invalid("Invalid cron expression: CRON expressions with seconds are not allowed")
 	}
 	s, err := cron.Parse(zoned(expression, timezone), cron.Options{})
 	if err != nil {
-		return nil, fmt.Errorf("Invalid cron expression: %w", err)
+		return nil, invalid("Invalid cron expression: %v", err)
 	}
 	return s, nil
 }
