@@ -36,6 +36,7 @@ type serveCmd struct {
 	RedisPass    auth.Secret   `name:"redis-password" env:"QUARTET_REDIS_PASSWORD" help:"Password of Redis clients, for the user default. Without one the Redis address is not opened."`
 	RedisUser    []string      `placeholder:"NAME:PASSWORD" env:"QUARTET_REDIS_USER" help:"Another user of Redis clients. May be repeated."`
 	DashboardKey auth.Secret   `env:"QUARTET_DASHBOARD_KEY" help:"Key that opens the dashboard and /metrics. Required."`
+	TriggerKey   auth.Secret   `env:"QUARTET_TRIGGER_KEY" help:"Secret key of Trigger.dev clients, which begins with tr_dev_; also the access token of their CLI. Without one they are not let in."`
 }
 
 func (c *devCmd) run(ctx context.Context, out, errOut io.Writer) error {
@@ -82,6 +83,7 @@ func (c *serveCmd) run(ctx context.Context, errOut io.Writer) error {
 	cfg.Keys = auth.Keys{
 		Environments: []auth.Environment{{Name: auth.DefaultEnvironment, SigningKeys: c.SigningKey, EventKeys: c.EventKey}},
 		Dashboard:    c.DashboardKey,
+		Trigger:      c.TriggerKey,
 	}
 	if err := c.redis(&cfg.Redis); err != nil {
 		return err
@@ -188,6 +190,7 @@ type envCmd struct {
 	Format     string      `default:"shell" enum:"shell,dotenv" help:"shell prints export lines, dotenv the lines of a .env.local file."`
 	SigningKey auth.Secret `env:"QUARTET_SIGNING_KEY" help:"Signing key of a production server. Without one the variables are for a development server."`
 	EventKey   auth.Secret `env:"QUARTET_EVENT_KEY" help:"Event key of a production server."`
+	TriggerKey auth.Secret `env:"QUARTET_TRIGGER_KEY" help:"Secret key of Trigger.dev clients of a production server."`
 }
 
 func (c *envCmd) run(out io.Writer) error {
@@ -198,7 +201,7 @@ func (c *envCmd) run(out io.Writer) error {
 		}
 		keys = auth.Keys{Environments: []auth.Environment{{
 			Name: auth.DefaultEnvironment, SigningKeys: []auth.Secret{c.SigningKey}, EventKeys: []auth.Secret{c.EventKey},
-		}}}
+		}}, Trigger: c.TriggerKey}
 	}
 	redis := ""
 	if r := (server.Redis{Listen: c.Redis, Password: c.RedisPass}); !r.Off() {

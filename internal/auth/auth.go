@@ -47,6 +47,8 @@ type Keys struct {
 	Environments []Environment
 	// Dashboard opens the dashboard and its API.
 	Dashboard Secret
+	// Trigger is the secret key of Trigger.dev clients; without one, and not in development, their door is closed.
+	Trigger Secret
 }
 
 // DefaultEnvironment is the name of the environment that exists without any configuration.
@@ -73,6 +75,9 @@ func (k *Keys) Validate() error {
 		if len(e.EventKeys) == 0 {
 			errs = append(errs, fmt.Errorf("environment %s: event-key is required", e.Name))
 		}
+	}
+	if k.Trigger != "" && (!strings.HasPrefix(k.Trigger.Reveal(), "tr_") || len(k.Trigger) < 20) {
+		errs = append(errs, errors.New("trigger-key must begin with tr_dev_ and have at least 20 characters"))
 	}
 	if !k.Dev && k.Dashboard == "" {
 		errs = append(errs, errors.New("dashboard-key is required"))

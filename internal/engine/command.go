@@ -55,8 +55,13 @@ type Start struct {
 	Ops         []Op      // of a Driven function: what its run begins with, as of a Drive
 	Run         ID        // of the new run; zero: the machine makes one
 	Queues      []QueueJoin
-	Target      string   // shares the calls of Config.PerTarget with others of that name; "": the function's
-	Rows        []RowPut // written together with the run, if it is started
+	Pool        string // of a Pulled function: the only pool that may lease the run; "": the function's, until a lease binds it
+	Priority    int64  // ms by which the run's calls are ordered earlier, instead of the function's
+	// StartTimeout is the time from when the run is due to its first call, in ms, instead of the function's; 0: as the function says.
+	StartTimeout int64
+	Freed        ID       // a run that the caller has seen end: if Key is taken by it, it is free again
+	Target       string   // shares the calls of Config.PerTarget with others of that name; "": the function's
+	Rows         []RowPut // written together with the run, if it is started
 
 	known []UUID // what the store has under Key
 }
@@ -121,6 +126,7 @@ type Report struct {
 	State   int32 // the door's own memory of the run, given back with the next call
 	Call    CallInfo
 	Rows    []RowPut // written together with the outcome, if it is still expected
+	Keep    *Keep    // of a lease: if the outcome is an attempt that will be repeated, the same worker repeats it
 }
 
 // Checkpoint stores steps of a call that is still running. Only OpStepDone and OpPlan are applied. Reply:
@@ -153,13 +159,15 @@ type Cancel struct {
 	Later  []RowPut // written when it ends as cancelled, if that is later; not after a crash in between
 }
 
-// Signal resumes the run that waits for a name. Reply: SignalReply.
+// Signal resumes the runs that wait for its names, one for each. Reply: SignalReply.
 type Signal struct {
 	Env, Name string
+	Also      []string // more names, for what several runs wait for
 	Value     []byte
+	Rows      []RowPut // written whether a run waits or not
 }
 
-// SignalReply names the run that was resumed.
+// SignalReply names the first run that was resumed.
 type SignalReply struct {
 	Found bool
 	Run   ID

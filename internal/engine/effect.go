@@ -32,5 +32,13 @@ type Settle struct {
 	Status Status
 }
 
+// Notice says that a run of a Pulled function is not where its worker thinks it is. It is not repeated after a crash.
+type Notice struct {
+	Door string
+	Env  string
+	Run  ID
+}
+
+func (*Notice) effect() {}
 func (*Call) effect()   {}
 func (*Settle) effect() {}

@@ -53,6 +53,8 @@ type Machine struct {
 	dirty  []*run // runs whose live row must be written at the end of the command
 
 	flights map[ID]*flight
+	leases  map[ID]*flight // by run
+	pools   map[poolKey]*pool
 	limits  map[string]*limiter // concurrency and throttles that are in use
 	lanes   map[string]*lane    // lanes of runs with keys that hold a job
 	ring    ring
@@ -89,6 +91,8 @@ func New(cfg Config) *Machine {
 		fns:     map[UUID]*function{},
 		runs:    map[ID]*run{},
 		flights: map[ID]*flight{},
+		leases:  map[ID]*flight{},
+		pools:   map[poolKey]*pool{},
 		limits:  map[string]*limiter{},
 		lanes:   map[string]*lane{},
 		rates:   map[string]int64{},
@@ -160,6 +164,18 @@ func (m *Machine) apply(cmd Command) any {
 		return m.checkpoint(c)
 	case *Drive:
 		return m.drive(c)
+	case *Lease:
+		return m.leaseOut(c)
+	case *Hold:
+		return m.hold(c)
+	case *Block:
+		return m.block(c)
+	case *ReadLease:
+		return m.readLease(c.Run)
+	case *Postpone:
+		return m.postpone(c)
+	case *FreeKey:
+		return m.freeKey(c)
 	case *Cancel:
 		return m.cancel(c)
 	case *Signal:
@@ -203,7 +219,7 @@ func (m *Machine) fire(t *timer) {
 	case timerWait:
 		m.timeout(owner.(*wait))
 	case timerStart:
-		m.finish(owner.(*run), Cancelled, nil, "not started within its start timeout")
+		m.finish(owner.(*run), Cancelled, nil, NotStarted)
 	case timerFinish:
 		m.expire(owner.(*run))
 	case timerDebounce, timerBatch:
@@ -212,6 +228,8 @@ func (m *Machine) fire(t *timer) {
 		m.tick(owner.(*cronState))
 	case timerThrottle:
 		m.wakeThrottle(owner.(*limiter))
+	case timerLease:
+		m.lapse(owner.(*flight))
 	case timerCancel:
 		m.dropCancel(owner.(*cancelEntry))
 	default:
@@ -228,6 +246,11 @@ func (m *Machine) putRows(rows []RowPut) {
 		if rows[i].Stamp {
 			id := m.newID()
 			r.Key = append(slices.Clone(r.Key), id[:]...)
+		}
+		if r.Table == store.Steps && len(r.Key) >= 16 {
+			if run := m.runs[toID(r.Key[:16])]; run != nil {
+				r.First, run.hasSteps = !run.hasSteps, true
+			}
 		}
 		m.put(r)
 	}
@@ -315,7 +338,7 @@ func (r *recent) seen(id ID) bool {
 
 // overview counts what is in memory.
 func (m *Machine) overview() Counts {
-	c := Counts{Runs: len(m.runs), Calls: len(m.flights), Timers: len(m.timers.items), Outbox: len(m.outbox), Pending: len(m.pending)}
+	c := Counts{Runs: len(m.runs), Calls: len(m.flights), Leases: len(m.leases), Timers: len(m.timers.items), Outbox: len(m.outbox), Pending: len(m.pending)}
 	if at, ok := m.timers.next(); ok {
 		c.NextDue = at
 	}
@@ -326,6 +349,7 @@ func (m *Machine) overview() Counts {
 type Counts struct {
 	Runs    int   // unfinished
 	Calls   int   // out at this moment
+	Leases  int   // held by workers at this moment
 	Timers  int   // due times set
 	Outbox  int   // ended runs that a door has not dealt with yet
 	Pending int   // open debounces and batches

@@ -126,15 +126,18 @@ func compareTriggers(a, b triggerRef) int {
 	return cmp.Compare(a.index, b.index)
 }
 
-// signal resumes the run that waits for a name.
-func (m *Machine) signal(c *Signal) SignalReply {
-	w := m.env(c.Env).signals[c.Name]
-	if w == nil {
-		return SignalReply{}
+// signal resumes the runs that wait for its names.
+func (m *Machine) signal(c *Signal) (rep SignalReply) {
+	m.putRows(c.Rows)
+	for _, name := range append([]string{c.Name}, c.Also...) {
+		if w := m.env(c.Env).signals[name]; w != nil {
+			if !rep.Found {
+				rep = SignalReply{Found: true, Run: w.run.id}
+			}
+			m.resume(w, ValueData, c.Value, ID{})
+		}
 	}
-	id := w.run.id
-	m.resume(w, ValueData, c.Value, ID{})
-	return SignalReply{Found: true, Run: id}
+	return rep
 }
 
 // settled removes facts that a door has dealt with.

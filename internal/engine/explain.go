@@ -64,6 +64,8 @@ func (m *Machine) explainJob(j *job) Waiting {
 		v.Step = j.step.Name
 	}
 	switch {
+	case j.flight != nil && j.flight.lease != nil:
+		v.What, v.Text = "executing", "a worker has it"
 	case j.flight != nil:
 		v.What, v.Text = "executing", "a call is being made"
 	case j.await && j.due == 0:
@@ -81,9 +83,11 @@ func (m *Machine) explainJob(j *job) Waiting {
 	case j.lane != nil && j.lane.state == laneParked:
 		v.What = "blocked"
 		v.Text, v.Until = explainLimit(j.lane.on, j.lane.group.limit, m.now)
-	case len(m.flights) >= m.cfg.MaxCalls:
+	case !j.run.fn.def.Pulled && len(m.flights) >= m.cfg.MaxCalls:
 		v.What = "blocked"
 		v.Text = fmt.Sprintf("the server has its maximum of %d calls out", m.cfg.MaxCalls)
+	case j.run.fn.def.Pulled:
+		v.What, v.Text = "ready", "waits for a worker that takes it"
 	default:
 		v.What, v.Text = "ready", "is about to be called"
 	}

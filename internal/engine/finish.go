@@ -4,6 +4,9 @@ import (
 	"github.com/quartetjobs/quartet/internal/store"
 )
 
+// NotStarted is the reason of a run that was cancelled because its first call did not come in time.
+const NotStarted = "not started within its start timeout"
+
 // cancel ends an unfinished run because somebody asked for it.
 func (m *Machine) cancel(c *Cancel) bool {
 	r := m.runs[c.Run]
@@ -64,12 +67,11 @@ func (m *Machine) finish(r *run, status Status, output []byte, reason string) {
 	}
 	r.ended = true
 	for _, j := range r.jobs {
+		m.endLease(j, status)
 		m.withdraw(j)
 		m.dropInput(j)
 	}
-	for len(r.waits) > 0 {
-		m.dropWait(r.waits[len(r.waits)-1])
-	}
+	m.dropWaits(r)
 	for len(r.cancels) > 0 {
 		m.dropCancel(r.cancels[len(r.cancels)-1])
 	}
@@ -96,6 +98,9 @@ func (m *Machine) finish(r *run, status Status, output []byte, reason string) {
 		m.resolveParents(r.spec.parents, r.id, ValueError, output)
 	default:
 		m.resolveParents(r.spec.parents, r.id, ValueError, errorValue("Error", "the invoked run was cancelled"))
+	}
+	if r.fn.def.Pulled {
+		m.notify(r)
 	}
 	if d := r.fn.def; !d.Silent {
 		s := &Settle{Door: d.Door, Env: d.Env, Run: r.id, Status: status}

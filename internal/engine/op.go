@@ -70,6 +70,9 @@ type Op struct {
 	Race           bool   // its completion continues the run at once even under JoinAll
 
 	Child *Start // Invoke, Plan: how another run is started; its Env is this run's
+	// Joined is an unfinished run that Invoke waits for instead of starting one. If it has ended, Child is started; without Child the
+	// step fails.
+	Joined ID
 
 	Started, Ended int64 // StepDone, StepFailed: when it ran, if the SDK told; 0: the call's times
 }

@@ -189,9 +189,7 @@ func (m *Machine) resumeRun(r *run) {
 		m.addWait(w)
 	}
 	if r.started == 0 {
-		if flow.StartTimeout > 0 {
-			m.timers.start(&r.deadline, r.queuedAt+flow.StartTimeout, timerStart, r)
-		}
+		m.awaitStart(r)
 	} else {
 		if flow.FinishTimeout > 0 || r.expired {
 			m.timers.start(&r.deadline, r.started+flow.FinishTimeout, timerFinish, r) // ends it at once if it is expired
@@ -216,7 +214,11 @@ func (m *Machine) resumeRun(r *run) {
 		}
 	}
 	for _, j := range r.jobs {
-		m.enqueue(j)
+		if j.flight != nil {
+			m.resumeLease(j)
+		} else {
+			m.enqueue(j)
+		}
 	}
 }
 
@@ -253,6 +255,10 @@ func parseJob(r *run, row []byte, failed *error) *job {
 			j.child = toID(b)
 		case 14:
 			j.routing = parseRouting(b, failed)
+		case 15:
+			j.flight = parseLease(j, b, failed)
+		case 16:
+			j.returns = int(u)
 		}
 	})
 	if err != nil {

@@ -25,6 +25,12 @@ const maxIdle = 3
 // report applies what a call answered.
 func (m *Machine) report(c *Report) bool {
 	fl := m.flights[c.Request]
+	if l := m.leases[c.Run]; l != nil && l.request == c.Request {
+		if m.keepLease(c, l) {
+			return true
+		}
+		fl = l
+	}
 	if fl == nil || fl.run != c.Run {
 		return false
 	}
@@ -79,6 +85,9 @@ func (m *Machine) report(c *Report) bool {
 	if p.found > 0 {
 		r.idle = 0
 	}
+	if r.fn.def.Pulled {
+		m.dropWaits(r) // the next attempt begins at the top, and waits again if it has to
+	}
 	m.proceed(r, p.memoized > 0, p.more || p.raced || again)
 	return true
 }
@@ -86,6 +95,10 @@ func (m *Machine) report(c *Report) bool {
 // proceed makes the next call from the top if it is time for it. stored: a step was done since the last call; now: call
 // even though steps are pending.
 func (m *Machine) proceed(r *run, stored, now bool) {
+	if r.fn.def.Pulled {
+		m.unblock(r)
+		return
+	}
 	if r.fn.def.Driven {
 		return
 	}
@@ -154,7 +167,7 @@ func (m *Machine) applyOp(r *run, j *job, op *Op, call *CallInfo, p *progress) {
 			p.raced = p.raced || op.Race
 		}
 	case OpPlan:
-		if m.plan(r, op) {
+		if !r.fn.def.Pulled && m.plan(r, op) {
 			p.found++
 			if op.Input == nil {
 				p.planned++ // the function itself is called for it, and so must not run other steps meanwhile
@@ -404,9 +417,19 @@ func (m *Machine) timeout(w *wait) {
 
 // invoke starts the run that a step waits for.
 func (m *Machine) invoke(r *run, w *wait, op *Op) {
+	if o := m.runs[op.Joined]; o != nil && op.Joined != (ID{}) {
+		o.spec.parents = append(o.spec.parents, parent{r.id, w.key})
+		m.touch(o)
+		m.linkChild(parent{r.id, w.key}, o.id)
+		return
+	}
+	fail := func(msg string) { m.resolve(parent{r.id, w.key}, ID{}, ValueError, errorValue("Error", msg)) }
+	if op.Child == nil {
+		fail("the run has ended")
+		return
+	}
 	child := *op.Child
 	child.Env = r.env()
-	fail := func(msg string) { m.resolve(parent{r.id, w.key}, ID{}, ValueError, errorValue("Error", msg)) }
 	switch m.startFor(&child, []parent{{r.id, w.key}}).Outcome {
 	case NotFound:
 		fail("could not find function with ID: " + child.Slug)

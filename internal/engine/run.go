@@ -60,6 +60,7 @@ type spec struct {
 	batch       ID
 	original    ID
 	maxAttempts int
+	patience    int64    // ms from when it is due to its first call, instead of the function's; 0: as the function says
 	single      bool     // has a singleton key
 	routing     *routing // nil for most
 	name        *name    // nil for most
@@ -69,6 +70,7 @@ type spec struct {
 type routing struct {
 	queues []string
 	target string // instead of the function's
+	pool   string // instead of the function's
 }
 
 // name is the key of a Start with KeyOfRun.
@@ -95,12 +97,12 @@ func (j *job) routed() *routing {
 	return j.run.spec.routed()
 }
 
-// route is the routing of a run in queues or with a target of its own.
-func route(queues []string, target string) *routing {
-	if len(queues) == 0 && target == "" {
+// route is the routing of a run in queues or with a target or pool of its own.
+func route(queues []string, target, pool string) *routing {
+	if len(queues) == 0 && target == "" && pool == "" {
 		return nil
 	}
-	return &routing{queues, target}
+	return &routing{queues, target, pool}
 }
 
 type cancelSpec struct {
@@ -129,6 +131,7 @@ type job struct {
 	id       uint32
 	attempt  int
 	gen      int
+	returns  int // how often a lease of it ran out before the work began
 	race     bool
 	input    bool     // a row under StepInputKey goes with it
 	keep     bool     // and stays when it is done
@@ -310,6 +313,10 @@ func (j *job) encode() encoder {
 	if j.routing != nil {
 		b.elem(14, j.routing.encode())
 	}
+	if j.flight != nil && j.flight.lease != nil {
+		b.elem(15, j.flight.encode())
+	}
+	b.int(16, int64(j.returns))
 	return b
 }
 
@@ -319,6 +326,7 @@ func (r *routing) encode() encoder {
 		b.elem(1, []byte(q))
 	}
 	b.str(2, r.target)
+	b.str(3, r.pool)
 	return b
 }
 
@@ -386,6 +394,8 @@ func (s *spec) encode() encoder {
 		b.str(17, s.name.key)
 		b.int(18, s.name.window)
 	}
+	b.str(19, s.routed().pool)
+	b.int(20, s.patience)
 	return b
 }
 
@@ -438,7 +448,7 @@ func parseCancel(row []byte, failed *error) (c cancelSpec) {
 
 func parseSpec(row []byte, failed *error) (s spec) {
 	var queues []string
-	var target string
+	var target, pool string
 	var called name
 	err := fields(row, func(n protowire.Number, u uint64, b []byte) {
 		switch n {
@@ -480,9 +490,13 @@ func parseSpec(row []byte, failed *error) (s spec) {
 			called.key = string(b)
 		case 18:
 			called.window = int64(u)
+		case 19:
+			pool = intern(string(b))
+		case 20:
+			s.patience = int64(u)
 		}
 	})
-	s.routing = route(queues, target)
+	s.routing = route(queues, target, pool)
 	if called.key != "" {
 		s.name = &called
 	}
@@ -500,6 +514,8 @@ func parseRouting(row []byte, failed *error) *routing {
 			r.queues = append(r.queues, intern(string(b)))
 		case 2:
 			r.target = intern(string(b))
+		case 3:
+			r.pool = intern(string(b))
 		}
 	})
 	if err != nil {

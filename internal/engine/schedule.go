@@ -19,8 +19,9 @@ type lane struct {
 	group  *waitGroup // when parked
 	on     *limiter   // what it is parked on
 	index  int32
-	first  bool // jobs are first calls of runs
-	entry  bool // jobs wait for their runs' places in queues, and then for the rest in another lane
+	pool   *pool // of a Pulled function: where it stands when it is ready, instead of with its function
+	first  bool  // jobs are first calls of runs
+	entry  bool  // jobs wait for their runs' places in queues, and then for the rest in another lane
 }
 
 type laneState uint8
@@ -40,6 +41,7 @@ type flight struct {
 	run     ID
 	job     *job // nil: the run ended meanwhile
 	slots   []*limiter
+	lease   *lease // nil: a call that was made
 }
 
 // ring is the queue of functions that have a ready lane. One call of one function at a time keeps a backlog from
@@ -100,7 +102,7 @@ func (m *Machine) ready(j *job) {
 	case laneEmpty:
 		m.offer(ln)
 	case laneReady:
-		ln.fn.ready.fix(ln)
+		ln.stand().fix(ln)
 	case laneParked:
 		ln.group.lanes.fix(ln)
 	}
@@ -108,8 +110,18 @@ func (m *Machine) ready(j *job) {
 
 func (m *Machine) offer(ln *lane) {
 	ln.state = laneReady
-	ln.fn.ready.push(ln)
-	m.ring.push(ln.fn)
+	ln.stand().push(ln)
+	if ln.pool == nil {
+		m.ring.push(ln.fn)
+	}
+}
+
+// stand is the heap that the lane is in when it is ready.
+func (ln *lane) stand() *heap[*lane] {
+	if ln.pool != nil {
+		return &ln.pool.ready
+	}
+	return &ln.fn.ready
 }
 
 // laneFor finds or makes the lane with the limits of a job.
@@ -129,9 +141,9 @@ func (m *Machine) laneFor(j *job) *lane {
 		keyed = keyed || c.Key != "" && (first || !c.PerRun)
 	}
 	to := j.routed()
-	if !keyed && len(to.queues) == 0 && to.target == "" {
+	if !keyed && len(to.queues) == 0 && to.target == "" && to.pool == "" {
 		if f.lanes[i] == nil {
-			f.lanes[i] = &lane{fn: f, first: first, claims: m.claims(j, first)}
+			f.lanes[i] = &lane{fn: f, first: first, claims: m.claims(j, first), pool: m.poolOf(j)}
 		}
 		return f.lanes[i]
 	}
@@ -151,10 +163,12 @@ func (m *Machine) laneFor(j *job) *lane {
 	}
 	b.WriteByte(2)
 	b.WriteString(to.target)
+	b.WriteByte(3)
+	b.WriteString(to.pool)
 	key := b.String()
 	ln := m.lanes[key]
 	if ln == nil {
-		ln = &lane{key: key, fn: f, first: first, entry: entry}
+		ln = &lane{key: key, fn: f, first: first, entry: entry, pool: m.poolOf(j)}
 		if entry {
 			ln.claims = m.entryClaims(j.run)
 		} else {
@@ -229,25 +243,30 @@ func (m *Machine) pump() {
 		if f.ready.len() == 0 {
 			continue
 		}
-		ln := f.ready.pop()
-		ln.state = laneEmpty
-		if c, ok := m.blocker(ln); ok {
-			m.park(ln, c)
-		} else {
-			if ln.entry {
-				m.enter(ln, ln.jobs.pop())
-			} else {
-				m.fly(ln, ln.jobs.pop())
-			}
-			if ln.jobs.len() > 0 {
-				m.offer(ln)
-			} else {
-				m.dropLane(ln)
-			}
-		}
+		m.advance(&f.ready, m.fly)
 		if f.ready.len() > 0 {
 			m.ring.push(f)
 		}
+	}
+}
+
+// advance does what is next for the first lane of a heap: it parks, or its first job enters, or goes.
+func (m *Machine) advance(ready *heap[*lane], goes func(*lane, *job)) {
+	ln := ready.pop()
+	ln.state = laneEmpty
+	if c, ok := m.blocker(ln); ok {
+		m.park(ln, c)
+		return
+	}
+	if ln.entry {
+		m.enter(ln, ln.jobs.pop())
+	} else {
+		goes(ln, ln.jobs.pop())
+	}
+	if ln.jobs.len() > 0 {
+		m.offer(ln)
+	} else {
+		m.dropLane(ln)
 	}
 }
 
@@ -311,6 +330,26 @@ func (m *Machine) wakeAll(l *limiter) {
 // fly makes one call.
 func (m *Machine) fly(ln *lane, j *job) {
 	r := j.run
+	fl := m.take(ln, j)
+	m.flights[fl.request] = fl
+	call := &Call{
+		Request: fl.request, Run: r.id, Fn: r.fn.def, Events: r.spec.events, Job: j.id, Attempt: j.attempt,
+		MaxAttempts: j.maxAttempts(), Generation: j.gen, State: r.doorState, QueuedAt: j.due, Started: r.started,
+		Steps: len(r.steps) > 0 || r.spec.original != (ID{}), // a repeated run may have input for a step
+	}
+	if j.step != nil {
+		call.StepID, call.PlanOnly, call.Input = j.step.ID, true, j.input
+	} else if r.join == JoinEach {
+		call.PlanOnly = r.parallel
+	} else {
+		call.PlanOnly = r.pendingSteps(true) > 0
+	}
+	m.emit(call)
+}
+
+// take gives a job what its lane claims.
+func (m *Machine) take(ln *lane, j *job) *flight {
+	r := j.run
 	j.lane = nil
 	fl := &flight{request: m.newID(), run: r.id, job: j}
 	for _, c := range ln.claims {
@@ -342,29 +381,23 @@ func (m *Machine) fly(ln *lane, j *job) {
 	}
 	j.gen++
 	j.flight = fl
-	m.flights[fl.request] = fl
-	call := &Call{
-		Request: fl.request, Run: r.id, Fn: r.fn.def, Events: r.spec.events, Job: j.id, Attempt: j.attempt,
-		MaxAttempts: j.maxAttempts(), Generation: j.gen, State: r.doorState, QueuedAt: j.due, Started: r.started,
-		Steps: len(r.steps) > 0 || r.spec.original != (ID{}), // a repeated run may have input for a step
-	}
-	if j.step != nil {
-		call.StepID, call.PlanOnly, call.Input = j.step.ID, true, j.input
-	} else if r.join == JoinEach {
-		call.PlanOnly = r.parallel
-	} else {
-		call.PlanOnly = r.pendingSteps(true) > 0
-	}
-	m.emit(call)
+	return fl
 }
 
 // land takes back what a call held.
 func (m *Machine) land(fl *flight) {
 	delete(m.flights, fl.request)
+	if l := fl.lease; l != nil {
+		m.timers.stop(&l.timer)
+		if m.leases[fl.run] == fl {
+			delete(m.leases, fl.run)
+		}
+	}
 	if fl.job != nil {
 		fl.job.flight = nil
 	}
 	m.free(fl.slots)
+	fl.slots = nil
 }
 
 func (m *Machine) free(slots []*limiter) {
@@ -393,7 +426,7 @@ func (m *Machine) withdraw(j *job) {
 	// The lane leaves its heap while its first job changes, since that is what the heap orders it by.
 	switch ln.state {
 	case laneReady:
-		ln.fn.ready.remove(ln)
+		ln.stand().remove(ln)
 	case laneParked:
 		ln.group.lanes.remove(ln)
 	}
@@ -409,7 +442,7 @@ func (m *Machine) withdraw(j *job) {
 			}
 		}
 	case ln.state == laneReady:
-		ln.fn.ready.push(ln)
+		ln.stand().push(ln)
 	default:
 		ln.group.lanes.push(ln)
 	}
@@ -423,8 +456,9 @@ func (m *Machine) dropLane(ln *lane) {
 	}
 }
 
-// unclaim ends a lane's hold on its limiters.
+// unclaim ends a lane's hold on its limiters and its pool.
 func (m *Machine) unclaim(ln *lane) {
+	m.leavePool(ln.pool)
 	for _, c := range ln.claims {
 		c.limiter.refs--
 		m.dropLimiter(c.limiter)

@@ -27,6 +27,9 @@ type begin struct {
 	target   string
 	ops      []Op
 	name     *name
+	pool     string
+	priority int64
+	patience int64
 }
 
 // startCommand starts one function because somebody asked for it by name.
@@ -48,7 +51,7 @@ func (m *Machine) startFor(c *Start, parents []parent) StartReply {
 	m.storeEvents(e, c)
 	b := begin{
 		bypass: c.Bypass, direct: true, original: c.Original, presets: c.Presets, attempts: c.MaxAttempts, id: c.Run, target: c.Target, parents: parents,
-		queues: m.joinAll(c.Env, c.Queues), ops: c.Ops,
+		queues: m.joinAll(c.Env, c.Queues), ops: c.Ops, pool: c.Pool, priority: c.Priority, patience: c.StartTimeout,
 	}
 	if c.KeyOfRun && c.Key != "" {
 		b.name = &name{c.Key, cmp.Or(c.KeyWindow, m.cfg.KeyWindow)}
@@ -74,7 +77,7 @@ func (m *Machine) taken(e *env, c *Start) ID {
 		return ID{}
 	}
 	known := m.knownKey(e, StartKey(c.Slug, c.Key), c.known)
-	if len(known) < 2 || c.KeyOfRun && m.runs[ID(known[1])] == nil {
+	if len(known) < 2 || c.KeyOfRun && m.runs[ID(known[1])] == nil || ID(known[1]) == c.Freed && m.runs[c.Freed] == nil {
 		return ID{}
 	}
 	return ID(known[1])
@@ -165,7 +168,7 @@ func (m *Machine) specFor(f *function, events []Event, b begin) spec {
 	ev := &events[0]
 	s := spec{
 		trigger: ev.Name, at: ev.At, parents: b.parents, cron: b.cron, original: b.original, maxAttempts: b.attempts,
-		routing: route(b.queues, b.target), name: b.name,
+		routing: route(b.queues, b.target, b.pool), name: b.name, patience: b.patience,
 	}
 	for i := range events {
 		s.events = append(s.events, events[i].ID)
@@ -185,6 +188,9 @@ func (m *Machine) specFor(f *function, events []Event, b begin) spec {
 		if n, ok := f.keys.priority.Int(vars()); ok {
 			s.priority = min(max(n, -maxPriority), maxPriority) * Second
 		}
+	}
+	if b.priority != 0 {
+		s.priority = min(max(b.priority, -maxPriority*Second), maxPriority*Second)
 	}
 	for i, rule := range f.def.Cancel {
 		c := cancelSpec{event: rule.Event, timeout: rule.Timeout}
@@ -258,9 +264,7 @@ func (m *Machine) newRun(f *function, s spec, b *begin) *run {
 		m.addCancel(r, c.event, c.bound, until)
 	}
 	r.spec.cancels = nil // the entries hold them now
-	if t := f.def.Flow.StartTimeout; t > 0 {
-		m.timers.start(&r.deadline, m.now+t, timerStart, r)
-	}
+	m.awaitStart(r)
 	for _, p := range s.parents {
 		m.linkChild(p, r.id)
 	}
@@ -278,6 +282,16 @@ func (m *Machine) newRun(f *function, s spec, b *begin) *run {
 	}
 	m.addJob(r, first, max(m.now, s.at))
 	return r
+}
+
+// awaitStart sets the timer for a first call that does not come.
+func (m *Machine) awaitStart(r *run) {
+	switch {
+	case r.spec.patience > 0:
+		m.timers.start(&r.deadline, max(r.queuedAt, r.spec.at)+r.spec.patience, timerStart, r)
+	case r.fn.def.Flow.StartTimeout > 0:
+		m.timers.start(&r.deadline, r.queuedAt+r.fn.def.Flow.StartTimeout, timerStart, r)
+	}
 }
 
 // preset takes a step over from another run.

@@ -13,6 +13,7 @@ const (
 	timerCron                      // a tick, jitter included
 	timerThrottle                  // a throttle lets the next run start
 	timerCancel                    // a cancel rule stops listening
+	timerLease                     // a worker has not been heard of for too long
 )
 
 // timer is embedded in what waits for a time. Every due time of the machine is in one heap.

@@ -50,10 +50,12 @@ type Function struct {
 	Cancel      []CancelRule
 	Flow        Flow
 
-	Driven   bool // its runs make no calls from the top: see Drive
-	Silent   bool // its runs' ends are not turned into facts for the door (see Settle)
-	Archived bool // no longer registered: starts nothing new, existing runs go on
-	Paused   bool // starts nothing new: matches become skipped runs
+	Driven   bool   // its runs make no calls from the top: see Drive
+	Pulled   bool   // its calls are not made but handed out to workers that ask: see Lease
+	Pool     string // Pulled: what workers name when they ask; "": nobody does
+	Silent   bool   // its runs' ends are not turned into facts for the door (see Settle)
+	Archived bool   // no longer registered: starts nothing new, existing runs go on
+	Paused   bool   // starts nothing new: matches become skipped runs
 }
 
 // Trigger starts runs: exactly one of Event and Cron is set.

@@ -24,6 +24,7 @@ import (
 	"github.com/quartetjobs/quartet/internal/door/inngest"
 	"github.com/quartetjobs/quartet/internal/door/qstash"
 	"github.com/quartetjobs/quartet/internal/door/resp"
+	"github.com/quartetjobs/quartet/internal/door/trigger"
 	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/retention"
 	"github.com/quartetjobs/quartet/internal/shard"
@@ -66,6 +67,7 @@ type Server struct {
 	client  *dispatch.Client
 	inngest *inngest.Door
 	qstash  *qstash.Door
+	trigger *trigger.Door // nil: no key opens it
 	dash    *dashboard.Dashboard
 	sweeper *retention.Sweeper
 	http    *http.Server
@@ -110,6 +112,11 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Host: s.host, Client: s.client, Log: cfg.Log.With("component", "qstash"), NewID: ids, Env: cfg.Keys.Environments[0].Name, Dev: cfg.Keys.Dev,
 		Keep: cfg.Retention, MaxCalls: cfg.MaxCalls,
 	})
+	if key := cfg.Keys.Trigger; key != "" || cfg.Keys.Dev {
+		s.trigger = trigger.New(trigger.Config{
+			Host: s.host, Log: cfg.Log.With("component", "trigger"), NewID: ids, Env: cfg.Keys.Environments[0].Name, Key: key, Dev: cfg.Keys.Dev,
+		})
+	}
 	if s.redisLn != nil {
 		s.openRedis()
 	}
@@ -139,10 +146,17 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 func (s *Server) effect(e engine.Effect) {
 	switch e := e.(type) {
 	case *engine.Call:
-		if e.Fn.Door == qstash.Name {
+		switch {
+		case e.Fn.Door == qstash.Name:
 			s.qstash.Call(e)
-		} else {
+		case e.Fn.Door != trigger.Name:
 			s.inngest.Call(e)
+		case s.trigger != nil: // without its door a schedule stands still
+			s.trigger.Call(e)
+		}
+	case *engine.Notice:
+		if s.trigger != nil {
+			s.trigger.Notice(e)
 		}
 	case *engine.Settle:
 		if e.Door == qstash.Name {
@@ -166,6 +180,8 @@ func (s *Server) handler() http.Handler {
 			s.qstash.ServeHTTP(w, r)
 		case strings.HasPrefix(r.URL.Path, inside+"/v2/"):
 			trusted.ServeHTTP(w, r)
+		case s.trigger != nil && trigger.Serves(r):
+			s.trigger.ServeHTTP(w, r)
 		default:
 			mux.ServeHTTP(w, r)
 		}
@@ -277,6 +293,9 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	g.Go(func() error {
 		parts := []<-chan struct{}{s.qstash.Prepared()}
+		if s.trigger != nil {
+			parts = append(parts, s.trigger.Prepared())
+		}
 		if s.redis != nil {
 			parts = append(parts, s.keys.Ready())
 		}
@@ -292,6 +311,9 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return s.inngest.Run(ctx) })
 	g.Go(func() error { return s.qstash.Run(ctx) })
+	if s.trigger != nil {
+		g.Go(func() error { return s.trigger.Run(ctx) })
+	}
 	g.Go(func() error { return s.dash.Run(ctx) })
 	g.Go(func() error { return s.sweeper.Run(ctx) })
 	g.Go(func() error { return tuneMemory(ctx) })
@@ -312,6 +334,10 @@ func (s *Server) drain(ctx context.Context) {
 	defer cancel()
 	s.inngest.Calls().Stop()
 	s.qstash.Calls().Stop()
+	if s.trigger != nil {
+		s.trigger.Calls().Stop()
+		defer s.trigger.Calls().Drain()
+	}
 	s.client.Drain(ctx)
 	s.inngest.Calls().Drain()
 	s.qstash.Calls().Drain()
@@ -398,13 +424,20 @@ func httpEnvironment(addr string, keys *auth.Keys) [][2]string {
 			{"QSTASH_TOKEN", k.Token},
 			{"QSTASH_CURRENT_SIGNING_KEY", k.Current},
 			{"QSTASH_NEXT_SIGNING_KEY", k.Next},
+			{"TRIGGER_API_URL", base},
+			{"TRIGGER_SECRET_KEY", trigger.DevKey},
+			{"TRIGGER_ACCESS_TOKEN", trigger.DevToken},
 		}
 	}
 	e := keys.Environments[0]
-	return [][2]string{
+	vars := [][2]string{
 		{"INNGEST_DEV", "0"},
 		{"INNGEST_BASE_URL", base},
 		{"INNGEST_EVENT_KEY", e.EventKeys[0].Reveal()},
 		{"INNGEST_SIGNING_KEY", e.SigningKeys[0].Reveal()},
 	}
+	if k := keys.Trigger.Reveal(); k != "" {
+		vars = append(vars, [2]string{"TRIGGER_API_URL", base}, [2]string{"TRIGGER_SECRET_KEY", k})
+	}
+	return vars
 }

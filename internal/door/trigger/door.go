@@ -1,0 +1,336 @@
+// Package trigger is the door for the official Trigger.dev SDK and CLI: tasks are registered by a worker, which asks for runs of them,
+// executes them and reports.
+//
+// A task is an engine function that is pulled, a run of it an engine run, and what a worker holds of a run is an engine lease: the id of a
+// snapshot is the lease's token. Queues, delays, retries, waits and idempotency keys are the engine's.
+//
+// Where to look: identity.go says who asks, packet.go reads and writes payloads; dev.go and worker.go are what the CLI does before there are
+// runs, socket.go how it hears of changes; execution.go is the life of an attempt, waits.go what a run waits for; trigger.go and batch.go start
+// runs, runs.go tells of them, schedules.go starts them by the clock.
+package trigger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/quartetjobs/quartet/internal/auth"
+	"github.com/quartetjobs/quartet/internal/calls"
+	"github.com/quartetjobs/quartet/internal/engine"
+	"github.com/quartetjobs/quartet/internal/shard"
+	"github.com/quartetjobs/quartet/internal/store"
+)
+
+// Name is what functions of this door carry as their door.
+const Name = "trigger"
+
+var idSpace = uuid.NewSHA1(uuid.NameSpaceURL, []byte("quartet:trigger"))
+
+// Host is what the door needs of a shard.
+type Host interface {
+	Submit(ctx context.Context, cmd engine.Command) (any, error)
+	Get(ctx context.Context, t store.Table, key []byte) ([]byte, bool, error)
+	List(ctx context.Context, t store.Table, part []byte) ([]store.Row, error)
+	Scan(ctx context.Context, q store.Query) ([]store.Row, error)
+	Ready() <-chan struct{}
+}
+
+// Config of a Door.
+type Config struct {
+	Host  Host
+	Log   *slog.Logger
+	Now   func() time.Time         // default time.Now
+	NewID func(ms int64) engine.ID // of runs and everything else, ever increasing
+	Env   string                   // environment that it serves
+	Key   auth.Secret              // the environment's secret key, which also is the access token of the CLI
+	Dev   bool                     // any key is accepted
+}
+
+// Door is the Trigger.dev door.
+type Door struct {
+	cfg      Config
+	mux      *http.ServeMux
+	prepared chan struct{}
+	calls    calls.Runner
+	workers  workers
+	sockets  sockets
+	presence presence
+	requests requests
+	keys     seenKeys
+	locks    locks
+	packets  packets
+}
+
+// New makes a door; it answers once Run has prepared it.
+func New(cfg Config) *Door {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	d := &Door{cfg: cfg, prepared: make(chan struct{}), mux: http.NewServeMux()}
+	d.calls.Host = cfg.Host
+	d.sockets.init()
+	d.routes()
+	return d
+}
+
+// Prepared is closed when the door answers.
+func (d *Door) Prepared() <-chan struct{} { return d.prepared }
+
+// Calls are the ticks of schedules that are under way.
+func (d *Door) Calls() *calls.Runner { return &d.calls }
+
+// Run prepares the door and keeps it going until ctx ends.
+func (d *Door) Run(ctx context.Context) error {
+	defer d.sockets.close()
+	select {
+	case <-d.cfg.Host.Ready():
+	case <-ctx.Done():
+		return nil
+	}
+	for {
+		err := d.load(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		d.cfg.Log.Error("read workers", "err", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	close(d.prepared)
+	<-ctx.Done()
+	return nil
+}
+
+// prefixes are the beginnings of this door's paths.
+var prefixes = []string{"/api/v1/", "/api/v2/", "/api/v3/", "/engine/v1/", "/otel/v1/", "/realtime/v1/", "/socket.io/", "/packets/"}
+
+// Serves says whether a request is one of this door's.
+func Serves(r *http.Request) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(r.URL.Path, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// handler answers a request that was let in. It returns what is to be sent as JSON, or an error.
+type handler func(d *Door, r *http.Request) (any, error)
+
+// access says who may use an endpoint.
+type access int
+
+const (
+	open   access = iota // anybody
+	secret               // the environment's key, or an access token
+	public               // those, and public tokens with the scope that the handler asks for
+)
+
+func (d *Door) route(pattern string, who access, h handler) {
+	d.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		v, err := d.answer(w, r, who, h)
+		if err != nil {
+			d.writeError(w, r, err)
+			return
+		}
+		status := http.StatusOK
+		if a, ok := v.(*accepted); ok {
+			status, v = a.status, a.body
+			maps.Copy(w.Header(), a.header)
+		}
+		writeJSON(w, status, v)
+	})
+}
+
+// accepted is an answer with more than a body.
+type accepted struct {
+	status int
+	header http.Header
+	body   any
+}
+
+func (d *Door) answer(w http.ResponseWriter, r *http.Request, who access, h handler) (any, error) {
+	if who != open {
+		caller, err := d.authenticate(r)
+		if err != nil {
+			return nil, err
+		}
+		if caller.claims != nil && who != public {
+			return nil, &inputError{status: http.StatusUnauthorized, msg: "Invalid or Missing API key"}
+		}
+		r = r.WithContext(context.WithValue(r.Context(), callerKey{}, caller))
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody(r.URL.Path))
+	return h(d, r)
+}
+
+// maxBody is section 4.7.
+func maxBody(path string) int64 {
+	switch {
+	case strings.HasSuffix(path, "/items"):
+		return 1 << 30 // a stream, which is limited line by line
+	case strings.Contains(path, "/background-workers"):
+		return 64 << 20
+	case strings.HasPrefix(path, "/otel/"):
+		return 32 << 20
+	case strings.HasSuffix(path, "/complete"):
+		return 16 << 20
+	}
+	return 3 << 20
+}
+
+// ServeHTTP answers a request for which Serves is true.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Origin") != "" {
+		cors(w.Header(), r)
+		if r.Method == http.MethodOptions {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+	}
+	// Who asks while the server starts waits a moment.
+	select {
+	case <-d.prepared:
+	case <-r.Context().Done():
+		return
+	case <-time.After(5 * time.Second):
+		d.writeError(w, r, shard.ErrUnavailable)
+		return
+	}
+	d.mux.ServeHTTP(w, r)
+}
+
+// cors lets browsers in, whose tokens say what they may do: section 4.6.
+func cors(h http.Header, r *http.Request) {
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE, OPTIONS")
+	h.Set("Access-Control-Allow-Headers", r.Header.Get("Access-Control-Request-Headers"))
+	h.Set("Access-Control-Expose-Headers", "x-trigger-jwt, x-trigger-jwt-claims, electric-handle, electric-offset, electric-schema, electric-cursor, x-stream-version")
+	h.Set("Access-Control-Max-Age", "600")
+}
+
+func (d *Door) routes() {
+	d.devRoutes()
+	d.executionRoutes()
+	d.triggerRoutes()
+	d.runRoutes()
+	d.waitRoutes()
+	d.scheduleRoutes()
+	d.packetRoutes()
+	d.queueRoutes()
+	d.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		d.writeError(w, r, &inputError{status: http.StatusNotFound, msg: "Not Found"})
+	})
+}
+
+// inputError is what is wrong with a request: section 32.
+type inputError struct {
+	status int
+	msg    string
+	body   map[string]any // instead of {"error": msg}
+}
+
+func (e *inputError) Error() string { return e.msg }
+
+func fail(status int, format string, args ...any) error {
+	return &inputError{status: status, msg: fmt.Sprintf(format, args...)}
+}
+
+func invalid(format string, args ...any) error {
+	return fail(http.StatusUnprocessableEntity, format, args...)
+}
+
+// writeError answers an error in the protocol's shape: section 4.3.
+func (d *Door) writeError(w http.ResponseWriter, r *http.Request, err error) {
+	status, msg := http.StatusInternalServerError, "Internal Server Error"
+	var in *inputError
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &in):
+		status, msg = in.status, in.msg
+		if in.body != nil {
+			writeJSON(w, status, in.body)
+			return
+		}
+	case errors.As(err, &large):
+		status, msg = http.StatusRequestEntityTooLarge, "Request body too large"
+	case errors.Is(err, shard.ErrOverloaded):
+		status, msg = http.StatusTooManyRequests, "The server has too much to do"
+	case errors.Is(err, store.ErrFull):
+		status, msg = http.StatusServiceUnavailable, "The server's disk is full"
+	case errors.Is(err, shard.ErrUnavailable):
+		status, msg = http.StatusServiceUnavailable, "The server is starting, stopping or recovering"
+	case r.Context().Err() == nil:
+		d.cfg.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+	}
+	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	writeJSON(w, status, map[string]string{"error": msg})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(v) // the client is gone, and there is nobody to tell
+}
+
+// decode reads a request's body. The content type does not matter: the CLI sends JSON as text. An empty body leaves v as it is.
+func decode(r *http.Request, v any) error {
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	if len(strings.TrimSpace(string(b))) == 0 {
+		return nil
+	}
+	if !json.Valid(b) {
+		return fail(http.StatusBadRequest, "Invalid JSON")
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fail(http.StatusBadRequest, "Invalid request body: %v", err)
+	}
+	return nil
+}
+
+// do submits a command whose reply is a T.
+func do[T any](ctx context.Context, d *Door, cmd engine.Command) (T, error) {
+	v, err := d.cfg.Host.Submit(ctx, cmd)
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	return v.(T), nil
+}
+
+func (d *Door) newID() engine.ID { return d.cfg.NewID(d.cfg.Now().UnixMilli()) }
+
+// locks serialise what is read, changed and written back, by name.
+type locks struct{ of [64]sync.Mutex }
+
+func (l *locks) lock(name string) (unlock func()) {
+	h := uint32(2166136261)
+	for i := range len(name) {
+		h = (h ^ uint32(name[i])) * 16777619
+	}
+	m := &l.of[h%uint32(len(l.of))]
+	m.Lock()
+	return m.Unlock
+}

@@ -1,0 +1,153 @@
+package trigger
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/quartetjobs/quartet/internal/engine"
+)
+
+// Sections 11 and 22.2: a queue is two of the engine's. One stands for its name and is what is paused; the other has the slots, and every
+// concurrency key has one of its own.
+
+const (
+	namePrefix = "trigger:queue:"
+	slotPrefix = "trigger:slots:"
+)
+
+func (d *Door) queueRoutes() {
+	d.route("GET /api/v1/queues", secret, (*Door).listQueues)
+	d.route("GET /api/v1/queues/{queue...}", secret, (*Door).getQueue)
+	d.route("POST /api/v1/queues/{queue...}", secret, (*Door).changeQueue)
+}
+
+func queueID(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return "queue_" + hex.EncodeToString(sum[:12])
+}
+
+// slots is the engine's queue with the slots for a key.
+func slots(name, key string) string { return slotPrefix + name + "\x00" + key }
+
+// joins are the engine's queues that a run stands in.
+func joins(name, key string, limit *int) []engine.QueueJoin {
+	j := []engine.QueueJoin{{Queue: namePrefix + name}}
+	if limit != nil {
+		j = append(j, engine.QueueJoin{Queue: slots(name, key), Policy: &engine.Policy{Parallelism: max(1, *limit)}})
+	}
+	return j
+}
+
+// limitQueues gives queues that exist the limits of a new worker; a limit that somebody set by hand stays.
+func (d *Door) limitQueues(ctx context.Context, w *worker) error {
+	states, err := do[[]engine.QueueState](ctx, d, &engine.ReadQueues{Env: d.cfg.Env, Prefix: slotPrefix})
+	if err != nil {
+		return err
+	}
+	for i := range states {
+		name, _, _ := strings.Cut(strings.TrimPrefix(states[i].Name, slotPrefix), "\x00")
+		n := 0
+		if limit := w.limitOf(name); limit != nil {
+			n = max(1, *limit)
+		}
+		if states[i].PinParallelism || states[i].Parallelism == n {
+			continue
+		}
+		if _, err := d.cfg.Host.Submit(ctx, &engine.SetQueue{Env: d.cfg.Env, Name: states[i].Name, Parallelism: &n}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// queueView is section 11.2.
+func (d *Door) queueView(s *engine.QueueState) map[string]any {
+	name := strings.TrimPrefix(s.Name, namePrefix)
+	short, isTask := strings.CutPrefix(name, slugPrefix)
+	typ := "custom"
+	if isTask {
+		typ = "task"
+	}
+	v := map[string]any{"id": queueID(name), "name": short, "type": typ, "running": s.Active, "queued": s.Waiting, "paused": s.Paused, "concurrencyLimit": nil}
+	limits := map[string]any{"current": nil, "base": nil, "override": nil, "overriddenAt": nil, "overriddenBy": nil}
+	if l := d.workers.newest().limitOf(name); l != nil {
+		v["concurrencyLimit"], limits["current"], limits["base"] = *l, *l, *l
+	}
+	v["concurrency"] = limits
+	return v
+}
+
+func (d *Door) queues(ctx context.Context) ([]engine.QueueState, error) {
+	return do[[]engine.QueueState](ctx, d, &engine.ReadQueues{Env: d.cfg.Env, Prefix: namePrefix})
+}
+
+// listQueues is GET /api/v1/queues.
+func (d *Door) listQueues(r *http.Request) (any, error) {
+	states, err := d.queues(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	return pageOf(r, states, func(s *engine.QueueState) any { return d.queueView(s) })
+}
+
+// findQueue finds the queue that a path names.
+func (d *Door) findQueue(r *http.Request, param, typ string) (*engine.QueueState, error) {
+	name, err := url.PathUnescape(param) // slashes are encoded twice
+	if err != nil {
+		return nil, fail(http.StatusBadRequest, "Invalid Params")
+	}
+	if typ == "task" {
+		name = slugPrefix + name
+	}
+	states, err := d.queues(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	for i := range states {
+		if n := strings.TrimPrefix(states[i].Name, namePrefix); typ != "task" && typ != "custom" && queueID(n) == name || typ != "" && typ != "id" && n == name {
+			return &states[i], nil
+		}
+	}
+	return nil, fail(http.StatusNotFound, "Queue not found")
+}
+
+// getQueue is GET /api/v1/queues/{queue}.
+func (d *Door) getQueue(r *http.Request) (any, error) {
+	s, err := d.findQueue(r, r.PathValue("queue"), r.URL.Query().Get("type"))
+	if err != nil {
+		return nil, err
+	}
+	return d.queueView(s), nil
+}
+
+// changeQueue is POST /api/v1/queues/{queue}/pause.
+func (d *Door) changeQueue(r *http.Request) (any, error) {
+	param, ok := strings.CutSuffix(r.PathValue("queue"), "/pause")
+	if !ok {
+		return nil, fail(http.StatusNotImplemented, "This server does not override the limits of queues yet")
+	}
+	var in struct {
+		Type   string `json:"type"`
+		Action string `json:"action"`
+	}
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	if in.Action != "pause" && in.Action != "resume" {
+		return nil, fail(http.StatusBadRequest, "the action is pause or resume")
+	}
+	s, err := d.findQueue(r, param, in.Type)
+	if err != nil {
+		return nil, err
+	}
+	paused := in.Action == "pause"
+	if _, err := d.cfg.Host.Submit(r.Context(), &engine.SetQueue{Env: d.cfg.Env, Name: s.Name, Paused: &paused}); err != nil {
+		return nil, err
+	}
+	s.Paused = paused
+	return d.queueView(s), nil
+}

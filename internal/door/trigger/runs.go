@@ -1,0 +1,571 @@
+package trigger
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/quartetjobs/quartet/internal/engine"
+	"github.com/quartetjobs/quartet/internal/store"
+)
+
+// Section 8: what became of runs.
+
+func (d *Door) runRoutes() {
+	d.route("GET /api/v3/runs/{run}", public, (*Door).getRun)
+	d.route("GET /api/v1/runs", secret, (*Door).listRuns)
+	d.route("POST /api/v2/runs/{run}/cancel", public, (*Door).cancelRun)
+	d.route("POST /api/v1/runs/{run}/cancel", public, (*Door).cancelRun)
+	d.route("POST /api/v1/runs/{run}/replay", secret, (*Door).replayRun)
+	d.route("POST /api/v1/runs/{run}/reschedule", secret, (*Door).rescheduleRun)
+	d.route("POST /api/v1/runs/{run}/tags", secret, (*Door).addTags)
+	d.route("GET /api/v1/runs/{run}/result", secret, (*Door).runResult)
+	d.route("PUT /api/v1/runs/{run}/metadata", secret, (*Door).putMetadata)
+	d.route("GET /api/v1/runs/{run}/metadata", secret, (*Door).getMetadata)
+}
+
+// publicName is a status as the API has it: section 2.3.
+func publicName(s string, old bool) string {
+	switch s {
+	case statusPending:
+		return "QUEUED"
+	case statusDequeued:
+		if old {
+			return "EXECUTING"
+		}
+	case statusRetrying:
+		if old {
+			return "REATTEMPTING"
+		}
+		return "EXECUTING"
+	case statusWaiting:
+		if old {
+			return "FROZEN"
+		}
+		return "WAITING"
+	case statusDone:
+		return "COMPLETED"
+	case statusFailed:
+		return "FAILED"
+	}
+	return s
+}
+
+// oldAPI says that a client knows the statuses of version 3.
+func oldAPI(r *http.Request) bool { return r.Header.Get("X-Trigger-Api-Version") == "" }
+
+// common are the fields that every form of a run has.
+func (d *Door) common(rec *record, status string, old bool) map[string]any {
+	name := publicName(status, old)
+	is := func(names ...string) bool { return slices.Contains(names, name) }
+	completed := finalStatus(status)
+	tags := slices.Clone(rec.note.Tags)
+	if tags == nil {
+		tags = []string{}
+	}
+	slices.Sort(tags)
+	v := map[string]any{
+		"id": friendly(runPrefix, rec.ID), "status": name, "taskIdentifier": rec.opts.Task,
+		"isQueued": is("QUEUED", "DELAYED", "PENDING_VERSION"), "isExecuting": is("EXECUTING", "DEQUEUED", "REATTEMPTING"), "isWaiting": is("WAITING", "FROZEN"),
+		"isCompleted": completed, "isSuccess": status == statusDone, "isFailed": completed && status != statusDone, "isCancelled": status == statusCanceled,
+		"isTest": rec.opts.Test, "createdAt": iso(rec.QueuedAt), "updatedAt": iso(max(rec.note.UpdatedAt, rec.Started, rec.Ended, rec.QueuedAt)),
+		"tags": tags, "costInCents": 0, "baseCostInCents": 0, "durationMs": rec.note.DurationMs,
+	}
+	for k, at := range map[string]int64{"startedAt": rec.Started, "finishedAt": rec.Ended, "delayedUntil": rec.StartAt} {
+		if at > 0 {
+			v[k] = iso(at)
+		}
+	}
+	if status == statusExpired {
+		v["expiredAt"] = iso(rec.Ended)
+	}
+	for k, text := range map[string]string{"idempotencyKey": rec.opts.UserKey, "ttl": rec.opts.TTL} {
+		if text != "" {
+			v[k] = text
+		}
+	}
+	if w := d.workers.named(rec.note.Worker); w != nil {
+		v["version"] = w.Version
+	}
+	if len(rec.note.Metadata) > 0 {
+		v["metadata"] = rec.note.Metadata
+	}
+	return v
+}
+
+// related is a run as its relatives show it.
+func (d *Door) related(rec *record, status string, old bool) map[string]any {
+	v := d.common(rec, status, old)
+	v["depth"] = rec.opts.Depth
+	f := "trigger"
+	if rec.opts.Batch != "" {
+		f, v["batchId"] = "batchTrigger", rec.opts.Batch
+	}
+	if rec.opts.Wait {
+		f += "AndWait"
+	}
+	v["triggerFunction"] = f
+	return v
+}
+
+// permitRun is who may read a run: section 13.3.
+func permitRun(r *http.Request, rec *record, action string) error {
+	scopes := []string{action + ":runs:" + friendly(runPrefix, rec.ID), action + ":tasks:" + rec.opts.Task, action + ":batch:" + rec.opts.Batch}
+	for _, t := range rec.note.Tags {
+		scopes = append(scopes, action+":tags:"+t)
+	}
+	return permit(r, scopes...)
+}
+
+// getRun is GET /api/v3/runs/{run}.
+func (d *Door) getRun(r *http.Request) (any, error) {
+	ctx := r.Context()
+	x, err := d.look(ctx, r.PathValue("run"))
+	if err != nil {
+		return nil, err
+	}
+	rec := x.rec
+	if err := permitRun(r, rec, "read"); err != nil {
+		return nil, err
+	}
+	old := oldAPI(r)
+	v := d.related(rec, x.status, old)
+	v["attempts"], v["attemptCount"] = []any{}, rec.note.Attempt
+	if rec.payload.Type == typeStore {
+		if text, ok := rec.payload.text(); ok {
+			v["payloadPresignedUrl"] = d.packetURL(r, text)
+		}
+	} else if rec.payload.Data != nil {
+		v["payload"] = rec.payload.Data
+	}
+	if rec.Status == engine.Completed {
+		if text, typ, ok := rec.output(); ok && typ == typeStore {
+			v["outputPresignedUrl"] = d.packetURL(r, text)
+		} else if ok {
+			v["output"] = json.RawMessage(rec.Output)
+		}
+	} else if e := rec.failure(); e != nil && x.status != statusCanceled {
+		v["error"] = serialized(e)
+	}
+	related := map[string]any{}
+	for k, id := range map[string]string{"root": rec.opts.Root, "parent": rec.opts.Parent} {
+		if id == "" {
+			continue
+		}
+		if o, err := d.look(ctx, id); err == nil {
+			related[k] = d.related(o.rec, o.status, old)
+		}
+	}
+	ids, err := d.children(ctx, rec.ID)
+	if err != nil {
+		return nil, err
+	}
+	children := []any{}
+	for _, id := range ids[:min(len(ids), 100)] {
+		if o, err := d.look(ctx, friendly(runPrefix, id)); err == nil {
+			children = append(children, d.related(o.rec, o.status, old))
+		}
+	}
+	if len(children) > 0 {
+		related["children"] = children
+	}
+	v["relatedRuns"] = related
+	return v, nil
+}
+
+// serialized is an error as the API has it: section 8.1.
+func serialized(e *taskError) map[string]any {
+	v := map[string]any{"message": e.Message}
+	switch {
+	case e.Type == "INTERNAL_ERROR":
+		v["name"] = e.Code
+		if e.Message == "" {
+			v["message"] = e.Code
+		}
+	case e.Raw != "":
+		v["message"] = e.Raw
+	case e.Name != "":
+		v["name"] = e.Name
+	}
+	if e.StackTrace != "" {
+		v["stackTrace"] = e.StackTrace
+	}
+	if len(e.Causes) > 0 {
+		v["causes"] = e.Causes
+	}
+	return v
+}
+
+// runFilter is section 8.2.
+type runFilter struct {
+	status, tasks, versions, tags, queues []string
+	batch, schedule                       string
+	test                                  *bool
+	from, to                              int64
+}
+
+var publicStatuses = []string{
+	"PENDING_VERSION", "QUEUED", "DEQUEUED", "EXECUTING", "WAITING", "COMPLETED", "CANCELED", "FAILED", "CRASHED", "SYSTEM_FAILURE", "DELAYED", "EXPIRED", "TIMED_OUT",
+	"REATTEMPTING", "FROZEN", "INTERRUPTED", "WAITING_FOR_DEPLOY",
+}
+
+func (d *Door) readFilter(r *http.Request) (*runFilter, error) {
+	q := r.URL.Query()
+	list := func(name string) []string {
+		if s := q.Get("filter[" + name + "]"); s != "" {
+			return strings.Split(s, ",")
+		}
+		return nil
+	}
+	f := &runFilter{
+		status: list("status"), tasks: list("taskIdentifier"), versions: list("version"), tags: list("tag"), queues: list("queue"),
+		batch: q.Get("filter[batch]"), schedule: q.Get("filter[schedule]"),
+	}
+	for _, s := range f.status {
+		if !slices.Contains(publicStatuses, s) {
+			return nil, fail(http.StatusBadRequest, "Invalid status values: %s", s)
+		}
+	}
+	if s := q.Get("filter[isTest]"); s != "" {
+		b := s == "true"
+		f.test = &b
+	}
+	for name, to := range map[string]*int64{"from": &f.from, "to": &f.to} {
+		s := q.Get("filter[createdAt][" + name + "]")
+		if s == "" {
+			continue
+		}
+		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+			*to = n
+		} else if at, ok := parseWhen(s, d.cfg.Now()); ok {
+			*to = at
+		} else {
+			return nil, fail(http.StatusBadRequest, "Invalid date %s", s)
+		}
+	}
+	if s := q.Get("filter[createdAt][period]"); s != "" {
+		span, ok := parseDuration(s)
+		if !ok {
+			return nil, fail(http.StatusBadRequest, "Invalid period %s", s)
+		}
+		f.from = max(f.from, d.cfg.Now().Add(-span).UnixMilli())
+	}
+	return f, nil
+}
+
+func (f *runFilter) matches(rec *record, version string) bool {
+	any := func(list []string, values ...string) bool {
+		return len(list) == 0 || slices.ContainsFunc(values, func(v string) bool { return slices.Contains(list, v) })
+	}
+	return any(f.tasks, rec.opts.Task) && any(f.versions, version) && any(f.tags, rec.note.Tags...) && any(f.queues, rec.opts.Queue) &&
+		(f.batch == "" || f.batch == rec.opts.Batch) && (f.schedule == "" || f.schedule == rec.opts.Schedule) && (f.test == nil || *f.test == rec.opts.Test) &&
+		rec.QueuedAt >= f.from && (f.to == 0 || rec.QueuedAt <= f.to)
+}
+
+// maxScanned bounds the runs that one page looks at: a filter that nothing matches must not read everything.
+const maxScanned = 20_000
+
+// listRuns is GET /api/v1/runs, the newest first.
+func (d *Door) listRuns(r *http.Request) (any, error) {
+	f, err := d.readFilter(r)
+	if err != nil {
+		return nil, err
+	}
+	q := r.URL.Query()
+	size := 25
+	if s := q.Get("page[size]"); s != "" {
+		if size, err = strconv.Atoi(s); err != nil || size < 1 || size > 100 {
+			return nil, fail(http.StatusBadRequest, "page[size] must be from 1 to 100")
+		}
+	}
+	query := store.Query{Table: store.Runs, Desc: true, Limit: 200}
+	backwards := false
+	if id, ok := parseID(runPrefix, q.Get("page[after]")); ok {
+		query.To = id.Bytes()
+	} else if id, ok := parseID(runPrefix, q.Get("page[before]")); ok {
+		backwards, query.Desc, query.From = true, false, append(id.Bytes(), 0)
+	}
+	found, more, err := d.findRuns(r, f, query, size)
+	if err != nil {
+		return nil, err
+	}
+	if backwards {
+		slices.Reverse(found)
+	}
+	data := []any{}
+	for _, x := range found {
+		v := d.related(x.rec, x.status, oldAPI(r))
+		v["env"] = map[string]any{"id": environmentID, "name": "dev"}
+		data = append(data, v)
+	}
+	pages := map[string]string{}
+	if len(found) > 0 {
+		first, last := friendly(runPrefix, found[0].rec.ID), friendly(runPrefix, found[len(found)-1].rec.ID)
+		if more && !backwards || backwards {
+			pages["next"] = last
+		}
+		if more && backwards || q.Get("page[after]") != "" {
+			pages["previous"] = first
+		}
+	}
+	return map[string]any{"data": data, "pagination": pages}, nil
+}
+
+// findRuns collects size runs that match, and says whether there are more.
+func (d *Door) findRuns(r *http.Request, f *runFilter, q store.Query, size int) (found []*execution, more bool, err error) {
+	ctx := r.Context()
+	for scanned := 0; scanned < maxScanned; {
+		rows, err := d.cfg.Host.Scan(ctx, q)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, row := range rows {
+			scanned++
+			x, err := d.candidate(ctx, row)
+			if err != nil {
+				return nil, false, err
+			}
+			if x == nil {
+				continue
+			}
+			version := ""
+			if w := d.workers.named(x.rec.note.Worker); w != nil {
+				version = w.Version
+			}
+			if !f.matches(x.rec, version) || len(f.status) > 0 && !slices.Contains(f.status, publicName(x.status, oldAPI(r))) {
+				continue
+			}
+			if len(found) == size {
+				return found, true, nil
+			}
+			found = append(found, x)
+		}
+		if len(rows) < q.Limit {
+			return found, false, nil
+		}
+		last := rows[len(rows)-1].Key
+		if q.Desc {
+			q.To = last
+		} else {
+			q.From = append(slices.Clone(last), 0)
+		}
+	}
+	return found, false, nil
+}
+
+// candidate is a row of Runs as a run of this door; nil when it is another's.
+func (d *Door) candidate(ctx context.Context, row store.Row) (*execution, error) {
+	run, err := engine.ParseRunRow(row.Value)
+	if err != nil || run.App != appName || !strings.HasPrefix(run.Slug, slugPrefix) || run.Env != d.cfg.Env {
+		return nil, err
+	}
+	rec, err := d.read(ctx, run.ID)
+	if err != nil || rec == nil {
+		return nil, err
+	}
+	var s engine.LeaseState
+	if !rec.Status.Ended() {
+		if s, err = do[engine.LeaseState](ctx, d, &engine.ReadLease{Run: run.ID}); err != nil {
+			return nil, err
+		}
+	}
+	return &execution{rec, s, d.status(rec, s)}, nil
+}
+
+// cancelRun is POST /api/v2/runs/{run}/cancel.
+func (d *Door) cancelRun(r *http.Request) (any, error) {
+	rec, err := d.mustRead(r.Context(), r.PathValue("run"))
+	if err != nil {
+		return nil, err
+	}
+	if err := permitRun(r, rec, "write"); err != nil {
+		return nil, err
+	}
+	if _, err := d.cancel(r.Context(), rec.ID, "Cancelled by user"); err != nil {
+		return nil, err
+	}
+	return map[string]string{"id": friendly(runPrefix, rec.ID)}, nil
+}
+
+// cancel ends a run and the runs below it: section 22.10. False when it had ended.
+func (d *Door) cancel(ctx context.Context, run engine.ID, reason string) (bool, error) {
+	first := true
+	var done bool
+	for queue := []engine.ID{run}; len(queue) > 0; queue = queue[1:] {
+		rec, err := d.read(ctx, queue[0])
+		if err != nil {
+			return done, err
+		}
+		if rec == nil {
+			continue
+		}
+		ok, err := do[bool](ctx, d, &engine.Cancel{Run: queue[0], Reason: reason})
+		if err != nil {
+			return done, err
+		}
+		if first {
+			first, done, reason = false, ok, "Parent run was cancelled"
+		}
+		if !ok {
+			continue // what ended before leaves its children alone
+		}
+		below, err := d.children(ctx, queue[0])
+		if err != nil {
+			return done, err
+		}
+		queue = append(queue, below...)
+	}
+	return done, nil
+}
+
+// replayRun is POST /api/v1/runs/{run}/replay.
+func (d *Door) replayRun(r *http.Request) (any, error) {
+	rec, err := d.mustRead(r.Context(), r.PathValue("run"))
+	if err != nil {
+		return nil, err
+	}
+	var raw map[string]json.RawMessage
+	if err := decode(r, &raw); err != nil {
+		return nil, err
+	}
+	in := triggerBody{Options: triggerOptions{
+		MaxAttempts: rec.opts.MaxAttempts, MaxDuration: rec.opts.MaxDuration, Machine: rec.opts.Machine, Priority: rec.opts.Priority, Test: rec.opts.Test,
+		ConcurrencyKey: quote(rec.opts.ConcurrencyKey), Tags: mustJSON(rec.opts.Tags), PayloadType: rec.opts.Packet.Type,
+	}}
+	if text, ok := rec.payload.text(); ok {
+		in.Payload = quote(text)
+	}
+	if rec.opts.Metadata != "" {
+		in.Options.Metadata = json.RawMessage(rec.opts.Metadata)
+	}
+	queue := rec.opts.Queue
+	for k, v := range raw {
+		if err := overrideReplay(&in, &queue, k, v); err != nil {
+			return nil, err
+		}
+	}
+	if raw["payload"] != nil && raw["payloadType"] == nil {
+		in.Options.PayloadType = ""
+	}
+	if queue != slugPrefix+rec.opts.Task {
+		in.Options.Queue = &struct {
+			Name  string `json:"name"`
+			Limit *int   `json:"concurrencyLimit"`
+		}{Name: queue}
+	}
+	o, err := d.order(r, rec.opts.Task, &in)
+	if err != nil {
+		return nil, err
+	}
+	o.opts.Replay = true
+	s, err := d.place(r.Context(), o)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"id": friendly(runPrefix, s.ID)}, nil
+}
+
+// overrideReplay sets one field of a replay.
+func overrideReplay(in *triggerBody, queue *string, name string, v json.RawMessage) error {
+	to := map[string]any{
+		"payload": &in.Payload, "payloadType": &in.Options.PayloadType, "metadata": &in.Options.Metadata, "tags": &in.Options.Tags, "queue": queue,
+		"concurrencyKey": &in.Options.ConcurrencyKey, "machine": &in.Options.Machine, "version": &in.Options.Lock, "region": new(string), "delay": &in.Options.Delay,
+		"ttl": &in.Options.TTL, "idempotencyKey": &in.Options.Key, "idempotencyKeyTTL": &in.Options.KeyTTL, "maxAttempts": &in.Options.MaxAttempts,
+		"maxDuration": &in.Options.MaxDuration, "priority": &in.Options.Priority,
+	}[name]
+	if to == nil {
+		return fail(http.StatusBadRequest, "Unrecognized key: %q", name)
+	}
+	if err := json.Unmarshal(v, to); err != nil {
+		return fail(http.StatusBadRequest, "%s: %v", name, err)
+	}
+	return nil
+}
+
+// rescheduleRun is POST /api/v1/runs/{run}/reschedule.
+func (d *Door) rescheduleRun(r *http.Request) (any, error) {
+	var in struct {
+		Delay json.RawMessage `json:"delay"`
+	}
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	rec, err := d.mustRead(r.Context(), r.PathValue("run"))
+	if err != nil {
+		return nil, err
+	}
+	at, ok := parseWhen(scalar(in.Delay), d.cfg.Now())
+	if !ok {
+		return nil, fail(http.StatusBadRequest, "Invalid delay: %s", scalar(in.Delay))
+	}
+	moved, err := do[bool](r.Context(), d, &engine.Postpone{Run: rec.ID, At: at})
+	if err != nil {
+		return nil, err
+	}
+	if !moved {
+		return nil, invalid("Cannot reschedule a run that is not delayed")
+	}
+	return d.getRun(r)
+}
+
+// addTags is POST /api/v1/runs/{run}/tags.
+func (d *Door) addTags(r *http.Request) (any, error) {
+	var in struct {
+		Tags json.RawMessage `json:"tags"`
+	}
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	tags, err := readTags(in.Tags)
+	if err != nil {
+		return nil, err
+	}
+	n := 0
+	_, err = d.edit(r.Context(), r.PathValue("run"), func(rec *record) error {
+		var fresh []string
+		for _, t := range tags {
+			if !slices.Contains(rec.note.Tags, t) {
+				fresh = append(fresh, t)
+			}
+		}
+		if all := len(rec.note.Tags) + len(fresh); all > maxTags {
+			return invalid("Runs can only have %d tags, you're trying to set %d. These tags have not been set: %s.", maxTags, all, strings.Join(fresh, ", "))
+		}
+		n, rec.note.Tags = len(fresh), append(rec.note.Tags, fresh...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if n == 0 {
+		return map[string]string{"message": "No new tags to add"}, nil
+	}
+	return map[string]string{"message": "Successfully set " + strconv.Itoa(n) + " new tags."}, nil
+}
+
+// runResult is GET /api/v1/runs/{run}/result.
+func (d *Door) runResult(r *http.Request) (any, error) {
+	rec, err := d.mustRead(r.Context(), r.PathValue("run"))
+	if err != nil {
+		return nil, err
+	}
+	if !rec.Status.Ended() {
+		return nil, fail(http.StatusNotFound, "Run is not finished")
+	}
+	id := friendly(runPrefix, rec.ID)
+	if e := rec.failure(); e != nil {
+		return map[string]any{"ok": false, "id": id, "error": e, "taskIdentifier": rec.opts.Task}, nil
+	}
+	v := map[string]any{"ok": true, "id": id, "outputType": typeJSON, "taskIdentifier": rec.opts.Task, "usage": map[string]any{"durationMs": rec.note.DurationMs}}
+	if text, typ, ok := rec.output(); ok {
+		v["output"], v["outputType"] = text, typ
+	}
+	return v, nil
+}
+
+// clock is the present, for what is shown.
+func (d *Door) clock() time.Time { return d.cfg.Now().UTC() }

@@ -1,0 +1,403 @@
+package trigger
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/quartetjobs/quartet/internal/engine"
+	"github.com/quartetjobs/quartet/internal/shard"
+	"github.com/quartetjobs/quartet/internal/store"
+)
+
+// Section 10: a schedule is a function of its own with a clock; its run triggers the task, once for each tick.
+
+const scheduleSlug = "trigger-schedule/"
+
+// schedule is a schedule as it is stored: the Config of its function.
+type schedule struct {
+	ID        string `json:"id"`
+	Type      string `json:"type"` // "DECLARATIVE" or "IMPERATIVE"
+	Task      string `json:"task"`
+	Cron      string `json:"cron"`
+	Timezone  string `json:"timezone"`
+	Key       string `json:"deduplicationKey,omitempty"`
+	External  string `json:"externalId,omitempty"`
+	CreatedAt int64  `json:"createdAt"`
+
+	active bool
+}
+
+func (d *Door) scheduleRoutes() {
+	d.route("POST /api/v1/schedules", secret, (*Door).createSchedule)
+	d.route("GET /api/v1/schedules", secret, (*Door).listSchedules)
+	d.route("GET /api/v1/schedules/{id}", secret, func(d *Door, r *http.Request) (any, error) {
+		s, err := d.findSchedule(r.Context(), r.PathValue("id"))
+		return d.showSchedule(s, err)
+	})
+	d.route("PUT /api/v1/schedules/{id}", secret, (*Door).updateSchedule)
+	d.route("DELETE /api/v1/schedules/{id}", secret, (*Door).deleteSchedule)
+	d.route("POST /api/v1/schedules/{id}/activate", secret, func(d *Door, r *http.Request) (any, error) { return d.activate(r, true) })
+	d.route("POST /api/v1/schedules/{id}/deactivate", secret, func(d *Door, r *http.Request) (any, error) { return d.activate(r, false) })
+}
+
+// schedules reads all schedules, oldest first.
+func (d *Door) schedules(ctx context.Context) ([]*schedule, error) {
+	rows, err := d.cfg.Host.Scan(ctx, store.Query{Table: store.Functions, Prefix: engine.FunctionKey(d.cfg.Env, scheduleSlug), Limit: store.MaxLimit})
+	if err != nil {
+		return nil, err
+	}
+	var list []*schedule
+	for _, row := range rows {
+		var fn engine.Function
+		if err := json.Unmarshal(row.Value, &fn); err != nil {
+			return nil, err
+		}
+		if fn.Archived {
+			continue
+		}
+		s := &schedule{active: !fn.Paused}
+		if err := json.Unmarshal(fn.Config, s); err != nil {
+			return nil, err
+		}
+		list = append(list, s)
+	}
+	slices.SortStableFunc(list, func(a, b *schedule) int { return strings.Compare(a.ID, b.ID) })
+	return list, nil
+}
+
+func (d *Door) findSchedule(ctx context.Context, id string) (*schedule, error) {
+	list, err := d.schedules(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range list {
+		if s.ID == id {
+			return s, nil
+		}
+	}
+	return nil, fail(http.StatusNotFound, "Schedule not found")
+}
+
+// putSchedule makes or changes a schedule.
+func (d *Door) putSchedule(ctx context.Context, s *schedule) error {
+	config := mustJSON(s)
+	name := scheduleSlug + s.ID
+	rep, err := do[engine.RegisterReply](ctx, d, &engine.Register{
+		App: engine.App{ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(d.cfg.Env+"\x00app\x00"+name))), Env: d.cfg.Env, Name: name, Door: Name, Checksum: string(config)},
+		Functions: []engine.Function{{
+			ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(d.cfg.Env+"\x00"+name))), Env: d.cfg.Env, App: name, Slug: name, Name: "schedule of " + s.Task, Door: Name,
+			Config: config, MaxAttempts: 5, Silent: true, Triggers: []engine.Trigger{{Cron: zoned(s.Cron, s.Timezone), CronEvent: "trigger/schedule"}},
+		}},
+	})
+	if err != nil {
+		return err
+	}
+	return rep.Err
+}
+
+func (d *Door) dropSchedule(ctx context.Context, id string) error {
+	_, err := d.cfg.Host.Submit(ctx, &engine.RemoveApp{Env: d.cfg.Env, Name: scheduleSlug + id})
+	return err
+}
+
+// declareSchedules makes the declared schedules those of a worker: section 10.3.
+func (d *Door) declareSchedules(ctx context.Context, w *worker) error {
+	list, err := d.schedules(ctx)
+	if err != nil {
+		return err
+	}
+	old := map[string]*schedule{}
+	for _, s := range list {
+		if s.Type == "DECLARATIVE" {
+			old[s.Task] = s
+		}
+	}
+	for i := range w.Tasks {
+		t := &w.Tasks[i]
+		if t.Schedule == nil || len(t.Schedule.Environments) > 0 && !slices.Contains(t.Schedule.Environments, "DEVELOPMENT") {
+			continue
+		}
+		s := &schedule{ID: friendly(schedulePrefix, d.newID()), Type: "DECLARATIVE", Task: t.ID, CreatedAt: d.cfg.Now().UnixMilli()}
+		if o := old[t.ID]; o != nil {
+			s.ID, s.CreatedAt = o.ID, o.CreatedAt
+			delete(old, t.ID)
+		}
+		s.Cron, s.Timezone = t.Schedule.Cron, t.Schedule.Timezone
+		if err := d.putSchedule(ctx, s); err != nil {
+			return err
+		}
+	}
+	for _, s := range old { // each by itself
+		if err := d.dropSchedule(ctx, s.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Call is a tick. It does not block.
+func (d *Door) Call(c *engine.Call) { d.calls.Go(c, d.tick) }
+
+// tick triggers the task of a schedule.
+func (d *Door) tick(ctx context.Context, c *engine.Call) *engine.Report {
+	rep := &engine.Report{Run: c.Run, Request: c.Request}
+	s := &schedule{}
+	v, err := map[string]any{}, json.Unmarshal(c.Fn.Config, s)
+	if err == nil {
+		v, err = d.fire(ctx, c, s)
+	}
+	switch {
+	case errors.Is(err, shard.ErrUnavailable), errors.Is(err, store.ErrClosed):
+		return nil
+	case err != nil:
+		rep.Ops = []engine.Op{{Kind: engine.OpRunFailed, RetryAt: d.cfg.Now().Add(time.Second).UnixMilli(), Value: mustJSON(map[string]string{"name": "ScheduleError", "message": err.Error()})}}
+	default:
+		rep.Ops = []engine.Op{{Kind: engine.OpRunDone, Value: mustJSON(v)}}
+	}
+	return rep
+}
+
+func (d *Door) fire(ctx context.Context, c *engine.Call, s *schedule) (map[string]any, error) {
+	select {
+	case <-d.prepared:
+	case <-ctx.Done():
+		return nil, shard.ErrUnavailable
+	}
+	if !d.connected() {
+		return map[string]any{"skipped": "no worker is connected"}, nil
+	}
+	raw, ok, err := d.cfg.Host.Get(ctx, store.Events, engine.EventKey(d.cfg.Env, c.Events[0]))
+	if err != nil || !ok {
+		return map[string]any{"skipped": "the tick is not in the store"}, err
+	}
+	ev, err := engine.ParseEventRow(raw)
+	if err != nil {
+		return nil, err
+	}
+	var tick struct {
+		At time.Time `json:"scheduledAt"`
+	}
+	if err := json.Unmarshal(ev.Data, &tick); err != nil {
+		return nil, err
+	}
+	lastKey := d.metaKey("tick", s.ID)
+	var last time.Time
+	if b, ok, err := d.cfg.Host.Get(ctx, store.Meta, lastKey); err != nil {
+		return nil, err
+	} else if ok {
+		last, _ = time.Parse(time.RFC3339, string(b)) // a time of ours
+	}
+	text, err := s.payload(tick.At, last)
+	if err != nil {
+		return nil, err
+	}
+	// The id follows from the tick, and the key with it: a tick that is repeated finds its run.
+	o, err := d.scheduled(s, text, tick.At)
+	if err != nil {
+		return nil, err
+	}
+	st, err := d.place(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	_, err = d.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{{Table: store.Meta, Key: lastKey, Value: []byte(tick.At.UTC().Format(time.RFC3339))}}})
+	return map[string]any{"run": friendly(runPrefix, st.ID)}, err
+}
+
+// scheduled is the order of a tick.
+func (d *Door) scheduled(s *schedule, text string, at time.Time) (*order, error) {
+	r := &http.Request{Header: http.Header{}}
+	body := &triggerBody{Payload: quote(text), Options: triggerOptions{PayloadType: typeSuper}}
+	o, err := d.order(r, s.Task, body)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(s.ID + at.UTC().Format(time.RFC3339)))
+	o.opts.Key, o.opts.KeyTTL, o.opts.Schedule = "\x00schedule\x00"+string(sum[:]), engine.Day, s.ID
+	return o, nil
+}
+
+// payload is section 10.4: its dates are dates for the task.
+func (s *schedule) payload(at, last time.Time) (string, error) {
+	c, err := parseCron(s.Cron, s.Timezone)
+	if err != nil {
+		return "", err
+	}
+	zone := s.Timezone
+	if zone == "" {
+		zone = "UTC"
+	}
+	v := map[string]any{"scheduleId": s.ID, "type": s.Type, "timestamp": iso(at.UnixMilli()), "timezone": zone}
+	dates := map[string][]string{"timestamp": {"Date"}}
+	if !last.IsZero() {
+		v["lastTimestamp"], dates["lastTimestamp"] = iso(last.UnixMilli()), []string{"Date"}
+	}
+	if s.External != "" {
+		v["externalId"] = s.External
+	}
+	upcoming := []string{}
+	next := at
+	for i := range 10 {
+		if next = c.Next(next); next.IsZero() {
+			break
+		}
+		upcoming = append(upcoming, iso(next.UnixMilli()))
+		dates["upcoming."+strconv.Itoa(i)] = []string{"Date"}
+	}
+	v["upcoming"] = upcoming
+	return string(mustJSON(map[string]any{"json": v, "meta": map[string]any{"values": dates}})), nil
+}
+
+type scheduleBody struct {
+	Task     string `json:"task"`
+	Cron     string `json:"cron"`
+	Key      string `json:"deduplicationKey"`
+	External string `json:"externalId"`
+	Timezone string `json:"timezone"`
+}
+
+func (d *Door) readSchedule(r *http.Request) (*scheduleBody, error) {
+	in := &scheduleBody{}
+	if err := decode(r, in); err != nil {
+		return nil, err
+	}
+	if in.Timezone == "" {
+		in.Timezone = "UTC"
+	}
+	if _, err := time.LoadLocation(in.Timezone); err != nil || in.Timezone == "Local" {
+		return nil, invalid("Invalid IANA timezone: '%s'. View the list of valid timezones at /api/v1/timezones", in.Timezone)
+	}
+	if _, err := parseCron(in.Cron, in.Timezone); err != nil {
+		return nil, invalid("%v", err)
+	}
+	t := d.workers.newest().task(in.Task)
+	if t == nil {
+		return nil, invalid("Task with identifier %s not found in project.", in.Task)
+	}
+	if t.Source != "schedule" {
+		return nil, invalid("Task with identifier %s is not a scheduled task.", in.Task)
+	}
+	return in, nil
+}
+
+// createSchedule is POST /api/v1/schedules; a key that is taken names the schedule that is changed.
+func (d *Door) createSchedule(r *http.Request) (any, error) {
+	in, err := d.readSchedule(r)
+	if err != nil {
+		return nil, err
+	}
+	defer d.locks.lock("schedules")()
+	list, err := d.schedules(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	if len(list) >= maxTasks {
+		return nil, invalid("there are more than %d schedules", maxTasks)
+	}
+	s := &schedule{ID: friendly(schedulePrefix, d.newID()), Type: "IMPERATIVE", CreatedAt: d.cfg.Now().UnixMilli(), active: true}
+	for _, o := range list {
+		if o.Type == "IMPERATIVE" && in.Key != "" && o.Key == in.Key {
+			s = o
+		}
+	}
+	s.Task, s.Cron, s.Timezone, s.Key, s.External = in.Task, in.Cron, in.Timezone, in.Key, in.External
+	return d.showSchedule(s, d.putSchedule(r.Context(), s))
+}
+
+// updateSchedule is PUT /api/v1/schedules/{id}.
+func (d *Door) updateSchedule(r *http.Request) (any, error) {
+	s, err := d.findSchedule(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	if s.Type == "DECLARATIVE" {
+		return nil, invalid("Cannot update a declarative schedule")
+	}
+	in, err := d.readSchedule(r)
+	if err != nil {
+		return nil, err
+	}
+	s.Task, s.Cron, s.Timezone, s.External = in.Task, in.Cron, in.Timezone, in.External
+	return d.showSchedule(s, d.putSchedule(r.Context(), s))
+}
+
+func (d *Door) deleteSchedule(r *http.Request) (any, error) {
+	s, err := d.findSchedule(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"id": s.ID}, d.dropSchedule(r.Context(), s.ID)
+}
+
+func (d *Door) activate(r *http.Request, active bool) (any, error) {
+	s, err := d.findSchedule(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	s.active = active
+	_, err = d.cfg.Host.Submit(r.Context(), &engine.Pause{Env: d.cfg.Env, Slug: scheduleSlug + s.ID, Paused: !active})
+	return d.showSchedule(s, err)
+}
+
+func (d *Door) listSchedules(r *http.Request) (any, error) {
+	list, err := d.schedules(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	return pageOf(r, list, func(s **schedule) any {
+		v, _ := d.showSchedule(*s, nil) // it has no error to give
+		return v
+	})
+}
+
+// showSchedule is section 10.1.
+func (d *Door) showSchedule(s *schedule, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	zone := s.Timezone
+	if zone == "" {
+		zone = "UTC"
+	}
+	v := map[string]any{
+		"id": s.ID, "type": s.Type, "task": s.Task, "active": s.active, "timezone": zone,
+		"generator":    map[string]string{"type": "CRON", "expression": s.Cron, "description": s.Cron},
+		"environments": []any{map[string]any{"id": environmentID, "type": "DEVELOPMENT"}},
+	}
+	for k, text := range map[string]string{"deduplicationKey": s.Key, "externalId": s.External} {
+		if text != "" {
+			v[k] = text
+		}
+	}
+	if c, err := parseCron(s.Cron, s.Timezone); err == nil && s.active {
+		v["nextRun"] = iso(c.Next(d.clock()).UnixMilli())
+	}
+	return v, nil
+}
+
+// pageOf is a page of a list by number: section 4.5.
+func pageOf[T any](r *http.Request, list []T, show func(*T) any) (any, error) {
+	number := func(name string, otherwise, most int) int {
+		n, err := strconv.Atoi(r.URL.Query().Get(name))
+		if err != nil || n < 1 {
+			return otherwise
+		}
+		return min(n, most)
+	}
+	page, size := number("page", 1, 1<<30), number("perPage", 20, 100)
+	data := []any{}
+	for i := min((page-1)*size, len(list)); i < min(page*size, len(list)); i++ {
+		data = append(data, show(&list[i]))
+	}
+	return map[string]any{"data": data, "pagination": map[string]int{
+		"currentPage": page, "totalPages": (len(list) + size - 1) / size, "count": len(list),
+	}}, nil
+}

@@ -1,0 +1,79 @@
+// A server, the official Trigger.dev SDK, and the published CLI that develops the tasks of trigger-app against it.
+import { spawn } from "node:child_process";
+import { cpSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { startServer, until } from "./server.mjs";
+
+export { startServer, until };
+
+const app = resolve(dirname(fileURLToPath(import.meta.url)), "../trigger-app");
+const installed = createRequire(join(app, "package.json"));
+
+// The client reads its defaults from here; tests pass everything explicitly.
+for (const k of Object.keys(process.env)) if (k.startsWith("TRIGGER_")) delete process.env[k];
+
+export const sdk = await import(pathToFileURL(installed.resolve("@trigger.dev/sdk")));
+
+/** The key that development hands out. */
+export const key = "tr_dev_quartet";
+
+/** Points the SDK of this process at a server. */
+export const use = (server) => sdk.configure({ baseURL: server.url, secretKey: key });
+
+/** The CLI's dev command in a copy of the app, once its tasks are registered. */
+export async function startDev(server) {
+  const dir = mkdtempSync(join(tmpdir(), "quartet-trigger-"));
+  for (const f of ["package.json", "package-lock.json", "tsconfig.json", "trigger.config.ts", "src"]) cpSync(join(app, f), join(dir, f), { recursive: true });
+  symlinkSync(join(app, "node_modules"), join(dir, "node_modules"));
+  const cli = join(app, "node_modules/trigger.dev/dist/esm/index.js");
+  const child = spawn(process.execPath, [cli, "dev", "--skip-update-check", "--skip-telemetry", "--skip-platform-notifications"], {
+    cwd: dir, stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, CI: "1", TRIGGER_API_URL: server.url, TRIGGER_ACCESS_TOKEN: "tr_pat_quartet" },
+  });
+  let log = "";
+  child.stdout.on("data", (b) => (log += b));
+  child.stderr.on("data", (b) => (log += b));
+  const exited = new Promise((r) => child.once("exit", r));
+  const dev = {
+    child, exited, log: () => log,
+    async close() {
+      if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");
+      await exited;
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+  await Promise.race([
+    until("the CLI to register its tasks", () => /Local worker ready/.test(log), 120_000),
+    exited.then((code) => {
+      throw new Error(`the CLI ended with ${code}\n${log}`);
+    }),
+  ]);
+  return dev;
+}
+
+/** Waits until a run has ended and returns it. */
+export const ended = (handle) => sdk.runs.poll(handle, { pollIntervalMs: 100 });
+
+/** Waits until a run has a status. */
+export const reach = (handle, status) =>
+  until(`the run to be ${status}`, async () => {
+    const r = await sdk.runs.retrieve(handle.id);
+    return r.status === status ? r : undefined;
+  });
+
+/** Asks the server over plain HTTP. */
+export async function ask(server, method, path, body, headers = {}) {
+  const r = await fetch(server.url + path, {
+    method, headers: { authorization: `Bearer ${key}`, "content-type": "application/json", ...headers }, body: typeof body === "string" ? body : body && JSON.stringify(body),
+  });
+  const text = await r.text();
+  let json;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    json = text;
+  }
+  return { status: r.status, body: json, headers: r.headers };
+}

@@ -1,0 +1,247 @@
+// Tasks as their authors write them, executed by the published CLI.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { ask, ended, reach, sdk, startDev, startServer, until, use } from "../lib/trigger.mjs";
+
+const { auth, batch, idempotencyKeys, queues, runs, schedules, tasks, wait } = sdk;
+let server, dev;
+before(async () => {
+  server = await startServer();
+  use(server);
+  dev = await startDev(server);
+}, { timeout: 170_000 });
+after(async () => {
+  await dev?.close();
+  await server?.close();
+});
+
+test("a run gives its output, with its payload, tags and metadata", async () => {
+  const h = await tasks.trigger("hello", { name: "ann", when: new Date(0) }, { tags: ["b", "a"], metadata: { a: 1 } });
+  const r = await ended(h);
+  assert.equal(r.status, "COMPLETED");
+  assert.deepEqual(r.output, { hi: "ann", date: true, attempt: 1, run: h.id, tags: ["b", "a"] });
+  assert.deepEqual([r.tags, r.metadata, r.attemptCount, r.taskIdentifier], [["a", "b"], { a: 1 }, 1, "hello"]);
+  assert.equal(r.payload.name, "ann");
+  assert.match(r.version, /^\d{8}\.1$/);
+  assert.ok(r.isSuccess && r.isCompleted && !r.isFailed);
+});
+
+test("text and nothing are payloads too", async () => {
+  for (const payload of ["just text", undefined, 7]) {
+    const r = await ended(await tasks.trigger("hello", payload));
+    assert.equal(r.status, "COMPLETED");
+    assert.deepEqual(r.payload, payload);
+  }
+});
+
+test("a run is on the run page like any other", async () => {
+  const h = await tasks.trigger("parent", { name: "page" });
+  await ended(h);
+  const page = await server.run(h.id.slice("run_".length).toUpperCase());
+  assert.equal(page.run?.status ?? page.status, "completed");
+  assert.match(JSON.stringify(page), /"page"/);
+  assert.match(JSON.stringify(page), /triggerAndWait: hello/);
+});
+
+test("a failed attempt is repeated, and the last failure is final", async () => {
+  const [good, bad] = await Promise.all([tasks.trigger("flaky", { fails: 2 }), tasks.trigger("flaky", { fails: 9 })]);
+  const r = await ended(good);
+  assert.deepEqual([r.status, r.output, r.attemptCount], ["COMPLETED", 3, 3]);
+  const f = await ended(bad);
+  assert.deepEqual([f.status, f.error.message, f.error.name, f.attemptCount], ["FAILED", "boom 3", "Error", 3]);
+  assert.match(f.error.stackTrace, /tasks\.ts/);
+  assert.equal((await ended(await tasks.trigger("flaky", { fails: 9 }, { maxAttempts: 1 }))).attemptCount, 1);
+});
+
+test("a task waits for others, for one and for many, also when they fail", async () => {
+  const h = await tasks.trigger("parent", { name: "kid" });
+  const r = await ended(h);
+  assert.deepEqual(r.output, { one: "kid", bad: "boom 1", many: ["a", "b", "c"] });
+  const { relatedRuns } = await runs.retrieve(h.id);
+  assert.equal(relatedRuns.children.length, 5);
+  const child = await runs.retrieve(relatedRuns.children[0].id);
+  assert.deepEqual([child.relatedRuns.parent.id, child.relatedRuns.root.id, child.depth], [h.id, h.id, 1]);
+});
+
+test("a task waits for a time", async () => {
+  const h = await tasks.trigger("sleeper", { seconds: 6 });
+  await reach(h, "WAITING");
+  assert.ok((await ended(h)).output >= 5900);
+});
+
+test("a task waits for a token", async () => {
+  const token = await wait.createToken({ timeout: "1h", tags: ["t"] });
+  const h = await tasks.trigger("approval", { token: token.id });
+  await reach(h, "WAITING");
+  assert.equal((await wait.retrieveToken(token.id)).status, "WAITING");
+  await wait.completeToken(token.id, { by: "eve" });
+  await wait.completeToken(token.id, { by: "mallory" });
+  assert.deepEqual((await ended(h)).output, { by: "eve" });
+  assert.equal((await wait.retrieveToken(token.id)).status, "COMPLETED");
+  // One that is completed already does not hold anybody up, however it was completed.
+  const other = await wait.createToken();
+  const told = await fetch(other.url, { method: "POST", body: JSON.stringify({ by: "url" }) });
+  assert.equal(told.status, 200);
+  assert.equal((await fetch(other.url.slice(0, -1) + "x", { method: "POST", body: "{}" })).status, 401);
+  assert.deepEqual((await ended(await tasks.trigger("approval", { token: other.id }))).output, { by: "url" });
+});
+
+test("a token times out", async () => {
+  const token = await wait.createToken({ timeout: "2s" });
+  const r = await ended(await tasks.trigger("approval", { token: token.id }));
+  assert.match(r.output.error, /Waitpoint timed out/);
+  assert.equal((await wait.retrieveToken(token.id)).status, "TIMED_OUT");
+});
+
+test("metadata and tags change from inside", async () => {
+  const r = await ended(await tasks.trigger("meta", {}));
+  assert.deepEqual(r.metadata, { step: 2, log: ["a"], n: 2 });
+  assert.deepEqual(r.tags, ["added"]);
+});
+
+test("a run is cancelled, executing or not", async () => {
+  const h = await tasks.trigger("slow", { ms: 60_000 });
+  await reach(h, "EXECUTING");
+  await runs.cancel(h.id);
+  const r = await runs.retrieve(h.id);
+  assert.deepEqual([r.status, r.isCancelled, r.isCompleted], ["CANCELED", true, true]);
+  const waiting = await tasks.trigger("slow", { ms: 1 }, { delay: "1h" });
+  await runs.cancel(waiting.id);
+  assert.equal((await runs.retrieve(waiting.id)).status, "CANCELED");
+  await runs.cancel(waiting.id);
+});
+
+test("a run is delayed, rescheduled, or expires", async () => {
+  const h = await tasks.trigger("hello", {}, { delay: "1h" });
+  assert.equal((await runs.retrieve(h.id)).status, "DELAYED");
+  const moved = await runs.reschedule(h.id, { delay: "1s" });
+  assert.ok(new Date(moved.delayedUntil) - Date.now() < 5000);
+  assert.equal((await ended(h)).status, "COMPLETED");
+  await assert.rejects(runs.reschedule(h.id, { delay: "1s" }), /not delayed/);
+  const late = await tasks.trigger("nobody-has-this-task", {}, { ttl: 1 });
+  const r = await ended(late);
+  assert.deepEqual([r.status, r.isCompleted], ["EXPIRED", true]);
+  assert.match(r.error.message, /TTL/);
+});
+
+test("a key starts one run, until it is reset or the run failed", async () => {
+  const k = await idempotencyKeys.create("order-1", { scope: "global" });
+  const both = await Promise.all([tasks.trigger("hello", {}, { idempotencyKey: k }), tasks.trigger("hello", {}, { idempotencyKey: k })]);
+  assert.equal(both[0].id, both[1].id);
+  assert.deepEqual(both.map((h) => h.isCached).sort(), [false, true]);
+  assert.equal((await runs.retrieve(both[0].id)).idempotencyKey, "order-1");
+  assert.notEqual((await tasks.trigger("slow", { ms: 1 }, { idempotencyKey: k })).id, both[0].id);
+  await idempotencyKeys.reset("hello", k);
+  assert.notEqual((await tasks.trigger("hello", {}, { idempotencyKey: k })).id, both[0].id);
+  const fails = { idempotencyKey: await idempotencyKeys.create("fails", { scope: "global" }), maxAttempts: 1 };
+  const first = await tasks.trigger("flaky", { fails: 9 }, fails);
+  await ended(first);
+  assert.notEqual((await tasks.trigger("flaky", { fails: 9 }, fails)).id, first.id);
+});
+
+test("a queue lets one run go at a time, and can be paused", async () => {
+  const list = await Promise.all([1, 2].map(() => tasks.trigger("queued", { ms: 300 })));
+  const [a, b] = (await Promise.all(list.map(ended))).map((r) => r.output).sort((x, y) => x.from - y.from);
+  assert.ok(a.to <= b.from);
+  const q = await queues.retrieve({ type: "custom", name: "one" });
+  assert.equal(q.concurrencyLimit, 1);
+  await queues.pause({ type: "custom", name: "one" });
+  const h = await tasks.trigger("queued", { ms: 1 });
+  assert.equal((await queues.retrieve(q.id)).paused, true);
+  assert.equal((await runs.retrieve(h.id)).status, "QUEUED");
+  await queues.resume(q.id);
+  assert.equal((await ended(h)).status, "COMPLETED");
+});
+
+test("a batch starts many runs", async () => {
+  const b = await tasks.batchTrigger("hello", ["p", "q", "r"].map((name) => ({ payload: { name }, options: { tags: [name] } })));
+  const r = await until("the batch to be done", async () => {
+    const v = await batch.retrieve(b.batchId);
+    return v.status === "COMPLETED" ? v : undefined;
+  });
+  assert.equal(r.runCount, 3);
+  const outputs = await Promise.all(r.runs.map(async (id) => (await runs.retrieve(id)).output.hi));
+  assert.deepEqual(outputs, ["p", "q", "r"]);
+  const found = await runs.list({ batch: b.batchId });
+  assert.equal(found.data.length, 3);
+});
+
+test("large payloads and outputs take the way round", async () => {
+  const text = "x".repeat(700_000);
+  const r = await ended(await tasks.trigger("big", { text }));
+  assert.deepEqual([r.status, r.output.text.length, r.payload.text.length], ["COMPLETED", 700_001, 700_000]);
+});
+
+test("runs are listed, by pages and by filters", async () => {
+  for (let i = 0; i < 3; i++) await tasks.trigger("hello", {}, { tags: ["listed"] });
+  const page = await runs.list({ limit: 2, tag: "listed" });
+  assert.equal(page.data.length, 2);
+  const next = await page.getNextPage();
+  assert.equal(next.data.length, 1);
+  assert.ok(!next.hasNextPage());
+  let n = 0;
+  for await (const r of runs.list({ limit: 2, taskIdentifier: ["hello"], tag: "listed" })) n += r.taskIdentifier === "hello" ? 1 : 100;
+  assert.equal(n, 3);
+  await assert.rejects(runs.list({ status: "NONSENSE" }), (e) => e.status === 400);
+});
+
+test("a run is replayed", async () => {
+  const h = await tasks.trigger("hello", { name: "again", when: new Date(1) }, { tags: ["r"] });
+  await ended(h);
+  const again = await runs.replay(h.id);
+  assert.notEqual(again.id, h.id);
+  const r = await ended(again);
+  assert.deepEqual([r.output.hi, r.output.date, r.tags], ["again", true, ["r"]]);
+});
+
+test("public tokens may do what they say and nothing else", async () => {
+  const [h, other] = [await tasks.trigger("hello", {}), await tasks.trigger("hello", {})];
+  const as = (accessToken, f) => auth.withAuth({ baseURL: server.url, accessToken }, f);
+  assert.equal((await as(h.publicAccessToken, () => runs.retrieve(h.id))).id, h.id);
+  await assert.rejects(as(h.publicAccessToken, () => runs.retrieve(other.id)), (e) => e.status === 403);
+  await assert.rejects(as(h.publicAccessToken, () => tasks.trigger("hello", {})), (e) => e.status === 403);
+  const made = await auth.createPublicToken({ scopes: { read: { tasks: ["hello"] } } });
+  assert.equal((await as(made, () => runs.retrieve(other.id))).id, other.id);
+  const once = await auth.createTriggerPublicToken("hello");
+  await as(once, () => tasks.trigger("hello", {}));
+  await assert.rejects(as(once, () => tasks.trigger("hello", {})), (e) => e.status === 422);
+  await assert.rejects(as(made.slice(0, -4) + "AAAA", () => runs.retrieve(h.id)), (e) => e.status === 401);
+});
+
+test("schedules are made, changed and removed", async () => {
+  const s = await schedules.create({ task: "cron", cron: "0 3 * * *", timezone: "Europe/Berlin", deduplicationKey: "k", externalId: "u1" });
+  assert.deepEqual([s.type, s.active, s.timezone], ["IMPERATIVE", true, "Europe/Berlin"]);
+  const same = await schedules.create({ task: "cron", cron: "0 4 * * *", deduplicationKey: "k" });
+  assert.equal(same.id, s.id);
+  assert.equal((await schedules.deactivate(s.id)).active, false);
+  assert.equal((await schedules.activate(s.id)).active, true);
+  await assert.rejects(schedules.create({ task: "cron", cron: "* * * * * *", deduplicationKey: "x" }), /seconds are not allowed/);
+  await assert.rejects(schedules.create({ task: "hello", cron: "* * * * *", deduplicationKey: "x" }), /not a scheduled task/);
+  await assert.rejects(schedules.create({ task: "cron", cron: "* * * * *", timezone: "Mars/Base", deduplicationKey: "x" }), /Invalid IANA timezone/);
+  const declared = (await schedules.list()).data.find((x) => x.type === "DECLARATIVE");
+  assert.equal(declared.task, "every-minute");
+  await assert.rejects(schedules.update(declared.id, { task: "cron", cron: "* * * * *" }), /Cannot update a declarative schedule/);
+  await schedules.del(s.id);
+  await assert.rejects(schedules.retrieve(s.id), (e) => e.status === 404);
+});
+
+test("a declared schedule fires, with dates that are dates", async () => {
+  const r = await until("a run of the schedule", async () => (await runs.list({ taskIdentifier: ["every-minute"], status: "COMPLETED" })).data[0], 150_000);
+  const { output } = await runs.retrieve(r.id);
+  assert.match(output.ts, /:00\.000Z$/);
+  assert.equal(output.n, 10);
+});
+
+test("a worker that lies changes nothing", async () => {
+  const h = await tasks.trigger("slow", { ms: 4000 });
+  await reach(h, "EXECUTING");
+  const path = `/engine/v1/dev/runs/${h.id}/snapshots/snapshot_01m8an7cw7fg59yyf7v3hdzb00`;
+  const completion = { ok: true, id: h.id, output: '"stolen"', outputType: "application/json" };
+  assert.equal((await ask(server, "POST", `${path}/attempts/complete`, { completion })).status, 400);
+  assert.equal((await ask(server, "POST", `${path}/attempts/start`, {})).status, 409);
+  assert.equal((await ask(server, "POST", `${path}/heartbeat`, {})).status, 200);
+  const r = await ended(h);
+  assert.deepEqual([r.status, r.output], ["COMPLETED", "slept"]);
+  const late = await ask(server, "POST", `${path}/attempts/complete`, { completion });
+  assert.deepEqual([late.status, late.body.error], [400, "Run is already finished"]);
+});
