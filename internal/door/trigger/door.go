@@ -6,7 +6,8 @@
 //
 // Where to look: identity.go says who asks, packet.go reads and writes payloads; dev.go and worker.go are what the CLI does before there are
 // runs, socket.go how it hears of changes; execution.go is the life of an attempt, waits.go what a run waits for; trigger.go and batch.go start
-// runs, runs.go tells of them, schedules.go starts them by the clock.
+// runs, runs.go tells of them, schedules.go starts them by the clock,
+// realtime.go lets clients follow them.
 package trigger
 
 import (
@@ -68,6 +69,7 @@ type Door struct {
 	keys     seenKeys
 	locks    locks
 	packets  packets
+	watchers watchers
 }
 
 // New makes a door; it answers once Run has prepared it.
@@ -233,6 +235,7 @@ func (d *Door) routes() {
 	d.scheduleRoutes()
 	d.packetRoutes()
 	d.queueRoutes()
+	d.realtimeRoutes()
 	d.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		d.writeError(w, r, &inputError{status: http.StatusNotFound, msg: "Not Found"})
 	})
