@@ -237,8 +237,20 @@ func (d *Door) routes() {
 	d.queueRoutes()
 	d.realtimeRoutes()
 	d.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		d.writeError(w, r, &inputError{status: http.StatusNotFound, msg: "Not Found"})
+		d.writeError(w, r, d.unknown(r))
 	})
+}
+
+// unknown is what is wrong with a request that no endpoint takes.
+func (d *Door) unknown(r *http.Request) error {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		other := *r
+		other.Method = method
+		if _, pattern := d.mux.Handler(&other); pattern != "/" {
+			return fail(http.StatusMethodNotAllowed, "Method Not Allowed")
+		}
+	}
+	return fail(http.StatusNotFound, "Not Found")
 }
 
 // inputError is what is wrong with a request: section 32.
