@@ -98,11 +98,16 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	s.client = dispatch.New(dispatch.Config{DenyPrivate: cfg.DenyPrivate, MaxIdle: max(256, cfg.PerTarget)})
 	ids := newIDs()
 	s.host = shard.New(shard.Config{
-		Store:   s.store,
-		Engine:  engine.Config{NewID: ids, MaxCalls: cfg.MaxCalls, PerTarget: cfg.PerTarget},
-		Effect:  s.effect,
-		Changed: func(r []store.Record) { s.dash.Changed(r) },
-		Log:     cfg.Log.With("component", "shard"),
+		Store:  s.store,
+		Engine: engine.Config{NewID: ids, MaxCalls: cfg.MaxCalls, PerTarget: cfg.PerTarget},
+		Effect: s.effect,
+		Changed: func(r []store.Record) {
+			s.dash.Changed(r)
+			if s.trigger != nil {
+				s.trigger.Changed(r)
+			}
+		},
+		Log: cfg.Log.With("component", "shard"),
 	})
 	s.inngest = inngest.New(inngest.Config{
 		Host: s.host, Keys: &s.cfg.Keys, Client: s.client, Log: cfg.Log.With("component", "inngest"), URLs: cfg.URLs,

@@ -6,7 +6,8 @@
 //
 // Where to look: identity.go says who asks, packet.go reads and writes payloads; dev.go and worker.go are what the CLI does before there are
 // runs, socket.go how it hears of changes; execution.go is the life of an attempt, waits.go what a run waits for; trigger.go and batch.go start
-// runs, runs.go tells of them, schedules.go starts them by the clock.
+// runs, runs.go tells of them, schedules.go starts them by the clock,
+// realtime.go lets clients follow them.
 package trigger
 
 import (
@@ -68,6 +69,7 @@ type Door struct {
 	keys     seenKeys
 	locks    locks
 	packets  packets
+	watchers watchers
 }
 
 // New makes a door; it answers once Run has prepared it.
@@ -233,9 +235,22 @@ func (d *Door) routes() {
 	d.scheduleRoutes()
 	d.packetRoutes()
 	d.queueRoutes()
+	d.realtimeRoutes()
 	d.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		d.writeError(w, r, &inputError{status: http.StatusNotFound, msg: "Not Found"})
+		d.writeError(w, r, d.unknown(r))
 	})
+}
+
+// unknown is what is wrong with a request that no endpoint takes.
+func (d *Door) unknown(r *http.Request) error {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		other := *r
+		other.Method = method
+		if _, pattern := d.mux.Handler(&other); pattern != "/" {
+			return fail(http.StatusMethodNotAllowed, "Method Not Allowed")
+		}
+	}
+	return fail(http.StatusNotFound, "Not Found")
 }
 
 // inputError is what is wrong with a request: section 32.

@@ -137,7 +137,7 @@ test("what is not there, and what is not built", async () => {
   assert.deepEqual((await ask(server, "GET", "/api/v3/runs/run_nonsense")).body, { error: "Run not found" });
   assert.equal((await ask(server, "GET", "/api/v1/waitpoints/tokens/waitpoint_x")).status, 404);
   assert.equal((await ask(server, "GET", "/api/v1/query")).status, 404);
-  assert.equal((await ask(server, "DELETE", "/api/v1/runs")).status, 404);
+  assert.equal((await ask(server, "DELETE", "/api/v1/runs")).status, 405);
   assert.equal((await ask(server, "PUT", "/packets/x?expires=99999999999&sig=00", "x")).status, 403);
   await assert.rejects(sdk.runs.retrieve("run_nonsense"), (e) => e.status === 404);
 });

@@ -232,6 +232,30 @@ test("a declared schedule fires, with dates that are dates", async () => {
   assert.equal(output.n, 10);
 });
 
+test("a run can be followed, alone, by its tag and in its batch", async () => {
+  const seen = [];
+  const h = await tasks.trigger("sleeper", { seconds: 6 }, { tags: ["followed"], metadata: { a: 1 } });
+  const byTag = (async () => {
+    for await (const r of runs.subscribeToRunsWithTag("followed")) if (r.isCompleted) return r;
+  })();
+  for await (const r of runs.subscribeToRun(h.id)) seen.push(r);
+  const last = seen.at(-1);
+  assert.deepEqual([last.id, last.status, last.tags, last.metadata], [h.id, "COMPLETED", ["followed"], { a: 1 }]);
+  assert.ok(last.output >= 5900 && last.finishedAt instanceof Date && !isNaN(last.finishedAt));
+  assert.ok(seen.some((r) => r.status === "WAITING"), seen.map((r) => r.status).join());
+  assert.equal((await byTag).id, h.id);
+  const b = await tasks.batchTrigger("hello", [{ payload: { name: "p" } }, { payload: { name: "q" } }]);
+  const done = new Set();
+  for await (const r of runs.subscribeToBatch(b.batchId)) {
+    if (r.isCompleted) done.add(r.output.hi);
+    if (done.size === 2) break;
+  }
+  assert.deepEqual([...done].sort(), ["p", "q"]);
+  const token = await auth.createPublicToken({ scopes: { read: { runs: ["run_other"] } } });
+  const refused = await fetch(`${server.url}/realtime/v1/runs/${h.id}?offset=-1`, { headers: { authorization: `Bearer ${token}` } });
+  assert.equal(refused.status, 403);
+});
+
 test("a worker that lies changes nothing", async () => {
   const h = await tasks.trigger("slow", { ms: 4000 });
   await reach(h, "EXECUTING");
