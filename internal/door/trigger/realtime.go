@@ -109,7 +109,7 @@ func (d *Door) serveShape(w http.ResponseWriter, r *http.Request, run string, ro
 			d.writeError(w, r, err)
 			return
 		}
-		messages, sum := shapeOf(list, strings.Split(q.Get("skipColumns"), ","), live)
+		messages, sum := shapeOf(list, strings.Split(q.Get("skipColumns"), ","), live, oldAPI(r))
 		if !live || sum != seen || over {
 			forget()
 			if live && sum == seen {
@@ -176,10 +176,10 @@ var shapeSchema = func() string {
 var keptColumns = []string{"id", "taskIdentifier", "friendlyId", "status", "createdAt"}
 
 // shapeOf are the rows of runs as messages, and a number that changes with them.
-func shapeOf(list []*execution, skip []string, live bool) (messages []any, sum string) {
+func shapeOf(list []*execution, skip []string, live, old bool) (messages []any, sum string) {
 	h := fnv.New32a()
 	for _, x := range list {
-		row := x.row()
+		row := x.row(old)
 		for _, c := range skip {
 			if !slices.Contains(keptColumns, c) {
 				delete(row, c)
@@ -196,7 +196,7 @@ func shapeOf(list []*execution, skip []string, live bool) (messages []any, sum s
 }
 
 // row is a run as subscribers have it: text, or null.
-func (x *execution) row() map[string]*string {
+func (x *execution) row(old bool) map[string]*string {
 	rec := x.rec
 	row := map[string]*string{}
 	set := func(name, value string) { row[name] = &value }
@@ -214,6 +214,9 @@ func (x *execution) row() map[string]*string {
 	set("friendlyId", friendly(runPrefix, rec.ID))
 	set("taskIdentifier", rec.opts.Task)
 	set("status", x.status)
+	if old {
+		set("status", oldStatus(x.status))
+	}
 	at("createdAt", rec.QueuedAt)
 	at("updatedAt", max(rec.note.UpdatedAt, rec.Started, rec.Ended, rec.QueuedAt))
 	at("startedAt", rec.Started)

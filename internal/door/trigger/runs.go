@@ -30,13 +30,12 @@ func (d *Door) runRoutes() {
 
 // publicName is a status as the API has it: section 2.3.
 func publicName(s string, old bool) string {
+	if old {
+		s = oldStatus(s)
+	}
 	switch s {
 	case statusPending:
 		return "QUEUED"
-	case statusDequeued:
-		if old {
-			return "EXECUTING"
-		}
 	case statusRetrying:
 		if old {
 			return "REATTEMPTING"
@@ -51,6 +50,17 @@ func publicName(s string, old bool) string {
 		return "COMPLETED"
 	case statusFailed:
 		return "FAILED"
+	}
+	return s
+}
+
+// oldStatus is a status as clients of version 3 know it, whose lists are without the newer ones.
+func oldStatus(s string) string {
+	switch s {
+	case statusVersion:
+		return "WAITING_FOR_DEPLOY"
+	case statusDequeued:
+		return statusExecuting
 	}
 	return s
 }
@@ -70,7 +80,7 @@ func (d *Door) common(rec *record, status string, old bool) map[string]any {
 	slices.Sort(tags)
 	v := map[string]any{
 		"id": friendly(runPrefix, rec.ID), "status": name, "taskIdentifier": rec.opts.Task,
-		"isQueued": is("QUEUED", "DELAYED", "PENDING_VERSION"), "isExecuting": is("EXECUTING", "DEQUEUED", "REATTEMPTING"), "isWaiting": is("WAITING", "FROZEN"),
+		"isQueued": is("QUEUED", "DELAYED", "PENDING_VERSION", "WAITING_FOR_DEPLOY"), "isExecuting": is("EXECUTING", "DEQUEUED", "REATTEMPTING"), "isWaiting": is("WAITING", "FROZEN"),
 		"isCompleted": completed, "isSuccess": status == statusDone, "isFailed": completed && status != statusDone, "isCancelled": status == statusCanceled,
 		"isTest": rec.opts.Test, "createdAt": iso(rec.QueuedAt), "updatedAt": iso(max(rec.note.UpdatedAt, rec.Started, rec.Ended, rec.QueuedAt)),
 		"tags": tags, "costInCents": 0, "baseCostInCents": 0, "durationMs": rec.note.DurationMs,
