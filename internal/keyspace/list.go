@@ -501,15 +501,19 @@ func (c *call) popOptions(at int, first, second string) (isFirst bool, count int
 	return isFirst, max(count, 1), null, true
 }
 
-func lmpop(c *call) reply.Reply  { return c.lmpopFrom(1, 0, false) }
-func blmpop(c *call) reply.Reply { return c.lmpopFrom(2, 1, true) }
+func lmpop(c *call) reply.Reply  { return popFirst(c, 1, false, "LEFT", "RIGHT", (*call).popSome) }
+func blmpop(c *call) reply.Reply { return popFirst(c, 2, true, "LEFT", "RIGHT", (*call).popSome) }
 
-func (c *call) lmpopFrom(at, timeout int, blocks bool) reply.Reply {
+// popFirst is LMPOP and ZMPOP: it pops from the first of several keys that has something, at one of two ends. at is where the number of keys
+// stands; if the command blocks, its time-out stands before that.
+func popFirst[T any](
+	c *call, at int, blocks bool, first, second string, pop func(c *call, key string, it *item, v T, isFirst bool, count int64) reply.Reply,
+) reply.Reply {
 	var deadline int64
 	if blocks {
 		var bad reply.Reply
 		var ok bool
-		if deadline, bad, ok = c.parseTimeout(c.args[timeout]); !ok {
+		if deadline, bad, ok = c.parseTimeout(c.args[at-1]); !ok {
 			return bad
 		}
 	}
@@ -517,23 +521,23 @@ func (c *call) lmpopFrom(at, timeout int, blocks bool) reply.Reply {
 	if !ok {
 		return bad
 	}
-	left, count, bad, ok := c.popOptions(next, "LEFT", "RIGHT")
+	isFirst, count, bad, ok := c.popOptions(next, first, second)
 	if !ok {
 		return bad
 	}
 	serve := func(c *call, key string) (reply.Reply, bool) {
-		it, l, ok := open[*list](c, key)
+		it, v, ok := open[T](c, key)
 		if !ok || it == nil {
 			return null, false
 		}
-		return reply.List(reply.Of(key), c.popSome(key, it, l, left, count)), true
+		return reply.List(reply.Of(key), pop(c, key, it, v, isFirst, count)), true
 	}
 	w := &waiter{keys: keys, deadline: deadline, missing: nullArray, pops: true, serve: serve}
 	if blocks {
-		return c.serveOrBlock(w, isType[*list])
+		return c.serveOrBlock(w, isType[T])
 	}
 	for _, key := range keys {
-		if !isType[*list](c, key) {
+		if !isType[T](c, key) {
 			return wrongType
 		}
 		if r, ok := serve(c, key); ok {

@@ -11,8 +11,18 @@ import (
 
 // XACK, XPENDING, XCLAIM and XAUTOCLAIM.
 
-func noKeyOrGroup(key, group string) reply.Reply {
-	return reply.Fail("NOGROUP No such key '" + oneLine(key) + "' or consumer group '" + oneLine(group) + "'")
+// pendingGroup is the group whose pending entries a command looks at.
+func (c *call) pendingGroup() (it *item, s *stream, g *group, bad reply.Reply, ok bool) {
+	if it, s, ok = open[*stream](c, c.args[1]); !ok {
+		return nil, nil, nil, wrongType, false
+	}
+	if it != nil {
+		g = s.group(c.args[2])
+	}
+	if g == nil {
+		return nil, nil, nil, reply.Fail("NOGROUP No such key '" + oneLine(c.args[1]) + "' or consumer group '" + oneLine(c.args[2]) + "'"), false
+	}
+	return it, s, g, null, true
 }
 
 func xack(c *call) reply.Reply {
@@ -87,16 +97,9 @@ func xpending(c *call) reply.Reply {
 			return bad
 		}
 	}
-	it, s, ok := open[*stream](c, c.args[1])
+	_, _, g, bad, ok := c.pendingGroup()
 	if !ok {
-		return wrongType
-	}
-	var g *group
-	if it != nil {
-		g = s.group(c.args[2])
-	}
-	if g == nil {
-		return noKeyOrGroup(c.args[1], c.args[2])
+		return bad
 	}
 	if len(args) == 0 {
 		return pendingSummary(g)
@@ -144,16 +147,9 @@ type claiming struct {
 
 func xclaim(c *call) reply.Reply {
 	cl := claiming{at: c.m.now, count: -1}
-	it, s, ok := open[*stream](c, c.args[1])
+	it, s, g, bad, ok := c.pendingGroup()
 	if !ok {
-		return wrongType
-	}
-	var g *group
-	if it != nil {
-		g = s.group(c.args[2])
-	}
-	if g == nil {
-		return noKeyOrGroup(c.args[1], c.args[2])
+		return bad
 	}
 	if cl.minIdle, ok = parseInt(c.args[4]); !ok {
 		return reply.Fail("ERR Invalid min-idle-time argument for XCLAIM")
@@ -287,16 +283,9 @@ func xautoclaim(c *call) reply.Reply {
 			return errSyntax
 		}
 	}
-	it, s, ok := open[*stream](c, c.args[1])
+	it, s, g, bad, ok := c.pendingGroup()
 	if !ok {
-		return wrongType
-	}
-	var g *group
-	if it != nil {
-		g = s.group(c.args[2])
-	}
-	if g == nil {
-		return noKeyOrGroup(c.args[1], c.args[2])
+		return bad
 	}
 	cl := claiming{minIdle: minIdle, at: c.m.now, count: -1, justID: justID}
 	var claimed, deleted []reply.Reply

@@ -90,6 +90,10 @@ type place struct {
 	history bool // of a consumer: what it was given and has not acknowledged
 }
 
+func (r *reading) noGroup(key string) reply.Reply {
+	return reply.Fail("NOGROUP No such key '" + oneLine(key) + "' or consumer group '" + oneLine(r.group) + "' in XREADGROUP with GROUP option")
+}
+
 // places resolves the ids.
 func (c *call) places(r *reading) (at []place, bad reply.Reply, ok bool) {
 	for i, key := range r.keys {
@@ -98,7 +102,7 @@ func (c *call) places(r *reading) (at []place, bad reply.Reply, ok bool) {
 			return nil, wrongType, false
 		}
 		if r.grouped && (it == nil || s.group(r.group) == nil) {
-			return nil, reply.Fail("NOGROUP No such key '" + oneLine(key) + "' or consumer group '" + oneLine(r.group) + "' in XREADGROUP with GROUP option"), false
+			return nil, r.noGroup(key), false
 		}
 		var p place
 		switch id := r.ids[i]; {
@@ -156,7 +160,7 @@ func (c *call) xread(grouped bool) reply.Reply {
 				return null, false
 			}
 			if r.grouped && s.group(r.group) == nil {
-				return reply.Fail("NOGROUP No such key '" + oneLine(key) + "' or consumer group '" + oneLine(r.group) + "' in XREADGROUP with GROUP option"), true
+				return r.noGroup(key), true
 			}
 			entries, ok := c.readStream(key, &r, at[slices.Index(r.keys, key)])
 			if !ok {

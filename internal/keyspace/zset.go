@@ -303,51 +303,16 @@ func (c *call) bzpop(highest bool) reply.Reply {
 	return c.serveOrBlock(&waiter{keys: c.args[1:last], deadline: deadline, missing: nullArray, pops: true, serve: serve}, isType[*zset])
 }
 
-func zmpop(c *call) reply.Reply  { return c.zmpopFrom(1, 0, false) }
-func bzmpop(c *call) reply.Reply { return c.zmpopFrom(2, 1, true) }
+func zmpop(c *call) reply.Reply  { return popFirst(c, 1, false, "MIN", "MAX", popZset) }
+func bzmpop(c *call) reply.Reply { return popFirst(c, 2, true, "MIN", "MAX", popZset) }
 
-func (c *call) zmpopFrom(at, timeout int, blocks bool) reply.Reply {
-	var deadline int64
-	if blocks {
-		var bad reply.Reply
-		var ok bool
-		if deadline, bad, ok = c.parseTimeout(c.args[timeout]); !ok {
-			return bad
-		}
+func popZset(c *call, key string, it *item, z *zset, lowest bool, count int64) reply.Reply {
+	flat := c.popScored(key, it, z, !lowest, count)
+	pairs := make([]reply.Reply, 0, len(flat)/2) // nested in both versions of the protocol
+	for i := 0; i < len(flat); i += 2 {
+		pairs = append(pairs, reply.List(flat[i], flat[i+1]))
 	}
-	keys, next, bad, ok := c.manyKeys(at, errNumKeys)
-	if !ok {
-		return bad
-	}
-	lowest, count, bad, ok := c.popOptions(next, "MIN", "MAX")
-	if !ok {
-		return bad
-	}
-	serve := func(c *call, key string) (reply.Reply, bool) {
-		it, z, ok := open[*zset](c, key)
-		if !ok || it == nil {
-			return null, false
-		}
-		flat := c.popScored(key, it, z, !lowest, count)
-		pairs := make([]reply.Reply, 0, len(flat)/2) // nested in both versions of the protocol
-		for i := 0; i < len(flat); i += 2 {
-			pairs = append(pairs, reply.List(flat[i], flat[i+1]))
-		}
-		return reply.List(reply.Of(key), reply.Reply{Kind: reply.Array, Elems: pairs}), true
-	}
-	w := &waiter{keys: keys, deadline: deadline, missing: nullArray, pops: true, serve: serve}
-	if blocks {
-		return c.serveOrBlock(w, isType[*zset])
-	}
-	for _, key := range keys {
-		if !isType[*zset](c, key) {
-			return wrongType
-		}
-		if r, ok := serve(c, key); ok {
-			return r
-		}
-	}
-	return nullArray
+	return reply.Reply{Kind: reply.Array, Elems: pairs}
 }
 
 func zrandmember(c *call) reply.Reply {
