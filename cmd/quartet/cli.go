@@ -30,28 +30,30 @@ type cli struct {
 
 // common are the flags of dev and serve.
 type common struct {
-	Config    string        `placeholder:"FILE" env:"QUARTET_CONFIG" help:"Config file in YAML with the flags' names as keys. Flags win over variables, variables over the file."`
-	Listen    string        `default:"127.0.0.1:8288" env:"QUARTET_LISTEN" help:"Address for HTTP: SDKs, dashboard, metrics."`
-	Host      string        `hidden:"" env:"INNGEST_HOST" help:"The host of --listen."`
-	Port      int           `hidden:"" short:"p" env:"INNGEST_PORT" help:"The port of --listen."`
-	Redis     string        `default:"127.0.0.1:6379" env:"QUARTET_REDIS" help:"Address for the Redis protocol (BullMQ), or off."`
-	RedisSafe string        `name:"redis-durability" default:"always" enum:"always,everysec" env:"QUARTET_REDIS_DURABILITY" help:"always answers when a change is on disk, everysec at once and writes within a second."`
-	RedisCert string        `name:"redis-tls-cert" placeholder:"FILE" env:"QUARTET_REDIS_TLS_CERT" help:"Certificate in PEM form: the Redis address speaks TLS."`
-	RedisKey  string        `name:"redis-tls-key" placeholder:"FILE" env:"QUARTET_REDIS_TLS_KEY" help:"Its private key."`
-	RedisUp   auth.Secret   `name:"redis-upstream" placeholder:"URL" env:"QUARTET_REDIS_UPSTREAM" help:"redis:// address of a Redis that you run: the dashboard shows its BullMQ queues too."`
-	Store     string        `env:"QUARTET_STORE" help:"A postgres:// address instead of --data. This version does not support it yet."`
-	LogLevel  string        `default:"info" short:"l" env:"QUARTET_LOG_LEVEL,INNGEST_LOG_LEVEL" help:"debug, info, warn or error."`
-	JSON      bool          `hidden:"" name:"json" env:"INNGEST_JSON" help:"The same as --log-format=json."`
-	Verbose   bool          `hidden:"" short:"v" env:"INNGEST_VERBOSE" help:"The same as --log-level=debug."`
-	Retention span          `default:"30d" env:"QUARTET_RETENTION" help:"Age at which ended runs and events are deleted, like 12h or 30d; 0 keeps them. Failed runs are kept four times as long."`
-	App       []string      `name:"app" aliases:"sdk-url" short:"u" placeholder:"URL" env:"QUARTET_APP,INNGEST_SDK_URL" help:"URL of an app to ask for its functions at start, like http://localhost:3000/api/inngest. May be repeated."`
-	Poll      span          `aliases:"poll-interval" env:"QUARTET_POLL,INNGEST_POLL_INTERVAL" default:"${poll}" help:"Time between asking known apps for their functions again, like 5s; a bare number is seconds; 0 does not."`
-	Retry     span          `aliases:"retry-interval" env:"QUARTET_RETRY,INNGEST_RETRY_INTERVAL" default:"0" help:"Flat time between attempts, like 10s, instead of each protocol's own table."`
-	MaxCalls  int           `default:"2000" env:"QUARTET_MAX_CALLS" help:"Calls that may be out at once."`
-	PerTarget int           `name:"max-calls-per-target" default:"500" env:"QUARTET_MAX_CALLS_PER_TARGET" help:"Calls that may be out at once to one scheme, host and port."`
-	Private   string        `default:"allow" enum:"allow,deny" env:"QUARTET_PRIVATE_TARGETS" help:"Whether apps may be at loopback and private addresses: allow or deny. Link-local and metadata addresses never may."`
-	Persist   bool          `hidden:"" env:"INNGEST_PERSIST" help:"Has no effect: data is kept unless --data is :memory:."`
-	Drain     time.Duration `default:"10s" env:"QUARTET_DRAIN" help:"How long a stopping server waits for calls that are out."`
+	Config     string      `placeholder:"FILE" env:"QUARTET_CONFIG" help:"Config file in YAML with the flags' names as keys. Flags win over variables, variables over the file."`
+	Listen     string      `default:"127.0.0.1:8288" env:"QUARTET_LISTEN" help:"Address for HTTP: SDKs, dashboard, metrics."`
+	Host       string      `hidden:"" env:"INNGEST_HOST" help:"The host of --listen."`
+	Port       int         `hidden:"" short:"p" env:"INNGEST_PORT" help:"The port of --listen."`
+	Redis      string      `default:"127.0.0.1:6379" env:"QUARTET_REDIS" help:"Address for the Redis protocol (BullMQ), or off."`
+	RedisSafe  string      `name:"redis-durability" default:"always" enum:"always,everysec" env:"QUARTET_REDIS_DURABILITY" help:"always answers when a change is on disk, everysec at once and writes within a second."`
+	RedisCert  string      `name:"redis-tls-cert" placeholder:"FILE" env:"QUARTET_REDIS_TLS_CERT" help:"Certificate in PEM form: the Redis address speaks TLS."`
+	RedisKey   string      `name:"redis-tls-key" placeholder:"FILE" env:"QUARTET_REDIS_TLS_KEY" help:"Its private key."`
+	RedisUp    auth.Secret `name:"redis-upstream" placeholder:"URL" env:"QUARTET_REDIS_UPSTREAM" help:"redis:// address of a Redis that you run: the dashboard shows its BullMQ queues too."`
+	Store      string      `env:"QUARTET_STORE" help:"A postgres:// address instead of --data. This version does not support it yet."`
+	LogLevel   string      `default:"info" short:"l" env:"QUARTET_LOG_LEVEL,INNGEST_LOG_LEVEL" help:"debug, info, warn or error."`
+	JSON       bool        `hidden:"" name:"json" env:"INNGEST_JSON" help:"The same as --log-format=json."`
+	Verbose    bool        `hidden:"" short:"v" env:"INNGEST_VERBOSE" help:"The same as --log-level=debug."`
+	Retention  span        `default:"30d" env:"QUARTET_RETENTION" help:"Age at which ended runs and events are deleted, like 12h or 30d; 0 keeps them. Failed runs are kept four times as long."`
+	App        []string    `name:"app" aliases:"sdk-url" short:"u" placeholder:"URL" env:"QUARTET_APP,INNGEST_SDK_URL" help:"URL of an app to ask for its functions at start, like http://localhost:3000/api/inngest. May be repeated."`
+	Poll       span        `aliases:"poll-interval" env:"QUARTET_POLL,INNGEST_POLL_INTERVAL" default:"${poll}" help:"Time between asking known apps for their functions again, like 5s; a bare number is seconds; 0 does not."`
+	Retry      span        `aliases:"retry-interval" env:"QUARTET_RETRY,INNGEST_RETRY_INTERVAL" default:"0" help:"Flat time between attempts, like 10s, instead of each protocol's own table."`
+	MaxCalls   int         `default:"2000" env:"QUARTET_MAX_CALLS" help:"Calls that may be out at once."`
+	PerTarget  int         `name:"max-calls-per-target" default:"500" env:"QUARTET_MAX_CALLS_PER_TARGET" help:"Calls that may be out at once to one scheme, host and port."`
+	Private    string      `default:"allow" enum:"allow,deny" env:"QUARTET_PRIVATE_TARGETS" help:"Whether apps may be at loopback and private addresses: allow or deny. Link-local and metadata addresses never may."`
+	EncryptKey auth.Secret `name:"encryption-key" env:"QUARTET_ENCRYPTION_KEY" help:"Key that encrypts environment variables and generated keys in the store. Without one the server keeps a key of its own in the data directory."`
+	taskFlags
+	Persist bool          `hidden:"" env:"INNGEST_PERSIST" help:"Has no effect: data is kept unless --data is :memory:."`
+	Drain   time.Duration `default:"10s" env:"QUARTET_DRAIN" help:"How long a stopping server waits for calls that are out."`
 }
 
 // The flags without a place in --help, and the variables that begin with INNGEST_, are those of the server that Inngest's documentation
@@ -98,7 +100,7 @@ func parse(args []string, out, errOut io.Writer) (cmd func(context.Context) erro
 		kong.Writers(out, errOut),
 		kong.Exit(func(code int) { panic(exit{code}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{"poll": defaultPoll(args)},
+		kong.Vars{"poll": defaultPoll(args), "uid": baseUID()},
 		kong.Resolvers(file),
 	)
 	if err != nil {
@@ -133,6 +135,14 @@ func parse(args []string, out, errOut io.Writer) (cmd func(context.Context) erro
 		_, err := fmt.Fprintln(out, "quartet", version())
 		return err
 	}, nil
+}
+
+// baseUID: only root can run tasks as others.
+func baseUID() string {
+	if os.Geteuid() == 0 {
+		return defaultUID
+	}
+	return "0"
 }
 
 // defaultPoll: only a development server asks its apps again and again.

@@ -36,7 +36,9 @@ type serveCmd struct {
 	RedisPass    auth.Secret   `name:"redis-password" env:"QUARTET_REDIS_PASSWORD" help:"Password of Redis clients, for the user default. Without one the Redis address is not opened."`
 	RedisUser    []string      `placeholder:"NAME:PASSWORD" env:"QUARTET_REDIS_USER" help:"Another user of Redis clients. May be repeated."`
 	DashboardKey auth.Secret   `env:"QUARTET_DASHBOARD_KEY" help:"Key that opens the dashboard and /metrics. Required."`
-	TriggerKey   auth.Secret   `env:"QUARTET_TRIGGER_KEY" help:"Secret key of Trigger.dev clients, which begins with tr_dev_; also the access token of their CLI. Without one they are not let in."`
+	TriggerKey   []auth.Secret `env:"QUARTET_TRIGGER_KEY" help:"Secret key of an environment of Trigger.dev clients, which begins with tr_prod_, tr_stg_, tr_preview_ or tr_dev_. May be repeated; the first is for the environment that the other SDKs use too. Without one they are not let in."`
+	TriggerToken []auth.Secret `env:"QUARTET_TRIGGER_TOKEN" help:"Access token of Trigger.dev's CLI, which begins with tr_pat_. May be repeated. A CLI also gets one by trigger login."`
+	WorkerToken  auth.Secret   `env:"QUARTET_WORKER_TOKEN" help:"Token of quartet worker on other machines. Without one there are none."`
 }
 
 func (c *devCmd) run(ctx context.Context, out, errOut io.Writer) error {
@@ -83,8 +85,9 @@ func (c *serveCmd) run(ctx context.Context, errOut io.Writer) error {
 	cfg.Keys = auth.Keys{
 		Environments: []auth.Environment{{Name: auth.DefaultEnvironment, SigningKeys: c.SigningKey, EventKeys: c.EventKey}},
 		Dashboard:    c.DashboardKey,
-		Trigger:      c.TriggerKey,
+		Trigger:      c.TriggerKey, TriggerTokens: c.TriggerToken,
 	}
+	cfg.Tasks.WorkerToken = c.WorkerToken
 	if err := c.redis(&cfg.Redis); err != nil {
 		return err
 	}
@@ -140,8 +143,8 @@ func (c *common) config(errOut io.Writer, format string) (server.Config, error) 
 	}
 	return server.Config{
 		Listen: listen, Retention: time.Duration(c.Retention), URLs: c.App, PollInterval: time.Duration(c.Poll), Retry: time.Duration(c.Retry),
-		Redis:       server.Redis{Listen: c.Redis, Everysec: c.RedisSafe == "everysec", TLSCert: c.RedisCert, TLSKey: c.RedisKey, Upstream: c.RedisUp.Reveal()},
-		DenyPrivate: c.Private == "deny", MaxCalls: c.MaxCalls, PerTarget: c.PerTarget, DrainTimeout: c.Drain, Version: version(), Log: log,
+		Redis: server.Redis{Listen: c.Redis, Everysec: c.RedisSafe == "everysec", TLSCert: c.RedisCert, TLSKey: c.RedisKey, Upstream: c.RedisUp.Reveal()},
+		Tasks: c.tasks(), EncryptionKey: c.EncryptKey, DenyPrivate: c.Private == "deny", MaxCalls: c.MaxCalls, PerTarget: c.PerTarget, DrainTimeout: c.Drain, Version: version(), Log: log,
 	}, nil
 }
 
@@ -165,6 +168,7 @@ func (c *common) listen() (string, error) {
 
 // serve runs a server and says when it is ready.
 func serve(ctx context.Context, cfg server.Config, ready func(addr, redis string)) error {
+	keepPrivate()
 	s, err := server.New(ctx, cfg)
 	if err != nil {
 		return err
@@ -201,7 +205,10 @@ func (c *envCmd) run(out io.Writer) error {
 		}
 		keys = auth.Keys{Environments: []auth.Environment{{
 			Name: auth.DefaultEnvironment, SigningKeys: []auth.Secret{c.SigningKey}, EventKeys: []auth.Secret{c.EventKey},
-		}}, Trigger: c.TriggerKey}
+		}}}
+		if c.TriggerKey != "" {
+			keys.Trigger = []auth.Secret{c.TriggerKey}
+		}
 	}
 	redis := ""
 	if r := (server.Redis{Listen: c.Redis, Password: c.RedisPass}); !r.Off() {

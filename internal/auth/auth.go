@@ -47,8 +47,11 @@ type Keys struct {
 	Environments []Environment
 	// Dashboard opens the dashboard and its API.
 	Dashboard Secret
-	// Trigger is the secret key of Trigger.dev clients; without one, and not in development, their door is closed.
-	Trigger Secret
+	// Trigger are the secret keys of Trigger.dev clients, one for each environment that their second part names; without any, and not in development,
+	// their door is closed. The first one's environment is the server's own.
+	Trigger []Secret
+	// TriggerTokens are access tokens of Trigger.dev's CLI.
+	TriggerTokens []Secret
 }
 
 // DefaultEnvironment is the name of the environment that exists without any configuration.
@@ -76,8 +79,21 @@ func (k *Keys) Validate() error {
 			errs = append(errs, fmt.Errorf("environment %s: event-key is required", e.Name))
 		}
 	}
-	if k.Trigger != "" && (!strings.HasPrefix(k.Trigger.Reveal(), "tr_") || len(k.Trigger) < 20) {
-		errs = append(errs, errors.New("trigger-key must begin with tr_dev_ and have at least 20 characters"))
+	seen := map[string]bool{}
+	for _, s := range k.Trigger {
+		mark := triggerKey.FindString(s.Reveal())
+		switch {
+		case mark == "" || len(s) < 20:
+			errs = append(errs, errors.New("trigger-key must begin with tr_prod_, tr_stg_, tr_preview_ or tr_dev_ and have at least 20 characters"))
+		case seen[mark]:
+			errs = append(errs, fmt.Errorf("there are two trigger-keys that begin with %s", mark))
+		}
+		seen[mark] = true
+	}
+	for _, s := range k.TriggerTokens {
+		if !strings.HasPrefix(s.Reveal(), "tr_pat_") || len(s) < 20 {
+			errs = append(errs, errors.New("trigger-token must begin with tr_pat_ and have at least 20 characters"))
+		}
 	}
 	if !k.Dev && k.Dashboard == "" {
 		errs = append(errs, errors.New("dashboard-key is required"))
@@ -138,6 +154,8 @@ func (k *Keys) Named(name string) (*Environment, bool) {
 	}
 	return nil, false
 }
+
+var triggerKey = regexp.MustCompile(`^tr_(dev|stg|prod|preview)_`)
 
 var keyPrefix = regexp.MustCompile(`^signkey-\w+-`)
 

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,13 +30,14 @@ const prefix = "/api/dashboard"
 
 // Config of a Dashboard.
 type Config struct {
-	Host     *shard.Host
-	Keys     *auth.Keys
-	Log      *slog.Logger
-	Version  string
-	Own      []string                                         // doors whose apps and functions are the server's own: nobody wrote them, so lists leave them out
-	AppError func(env, app string) string                     // why an app does not answer, "" if it does
-	Sync     func(ctx context.Context, env, url string) error // asks an app for its functions
+	Host         *shard.Host
+	Keys         *auth.Keys
+	Log          *slog.Logger
+	Version      string
+	Own          []string                                         // doors whose apps and functions are the server's own: nobody wrote them, so lists leave them out
+	Environments func() []string                                  // those beside the configured ones; optional
+	AppError     func(env, app string) string                     // why an app does not answer, "" if it does
+	Sync         func(ctx context.Context, env, url string) error // asks an app for its functions
 	// Send takes one event or a list as JSON; Invoke starts one function with {"data": …}. Their errors may say with
 	// Status() int that the input was wrong.
 	Send   func(ctx context.Context, env string, body []byte) (ids []string, err error)
@@ -116,7 +118,7 @@ func (d *Dashboard) handler(fn func(http.ResponseWriter, *http.Request, string) 
 		if env == "" {
 			env = d.cfg.Keys.Environments[0].Name
 		}
-		if _, ok := d.cfg.Keys.Named(env); !ok {
+		if !slices.Contains(d.environments(), env) {
 			writeError(w, http.StatusNotFound, "no such environment: "+env)
 			return
 		}
@@ -214,15 +216,23 @@ func (d *Dashboard) Trust(next http.Handler) http.Handler {
 	return http.NewCrossOriginProtection().Handler(d.Guard(next))
 }
 
+// environments are the names of all environments, the server's own first.
+func (d *Dashboard) environments() []string {
+	names := []string{}
+	for _, e := range d.cfg.Keys.Environments {
+		names = append(names, e.Name)
+	}
+	if d.cfg.Environments != nil {
+		names = append(names, d.cfg.Environments()...)
+	}
+	return names
+}
+
 // session is GET /session: what the page needs to know before anything else.
 func (d *Dashboard) session(w http.ResponseWriter, r *http.Request) {
 	out := map[string]any{"dev": d.cfg.Keys.Dev, "authenticated": d.allowed(r)}
 	if d.allowed(r) {
-		envs := []string{}
-		for _, e := range d.cfg.Keys.Environments {
-			envs = append(envs, e.Name)
-		}
-		out["environments"], out["version"] = envs, d.cfg.Version
+		out["environments"], out["version"] = d.environments(), d.cfg.Version
 	}
 	writeJSON(w, http.StatusOK, out)
 }

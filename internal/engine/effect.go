@@ -39,6 +39,14 @@ type Notice struct {
 	Run  ID
 }
 
+// Work says that a pool of workers, which had nothing for them, has. It is not repeated after a crash, so workers also ask from time to time.
+type Work struct {
+	Door string
+	Env  string
+	Pool string
+}
+
 func (*Notice) effect() {}
+func (*Work) effect()   {}
 func (*Call) effect()   {}
 func (*Settle) effect() {}

@@ -110,6 +110,9 @@ func (m *Machine) ready(j *job) {
 
 func (m *Machine) offer(ln *lane) {
 	ln.state = laneReady
+	if p := ln.pool; p != nil && p.ready.len() == 0 {
+		m.emit(&Work{Door: ln.fn.def.Door, Env: p.key.env, Pool: p.key.name})
+	}
 	ln.stand().push(ln)
 	if ln.pool == nil {
 		m.ring.push(ln.fn)

@@ -29,7 +29,7 @@ var floors = [][]string{
 	{"internal/store"},
 	{"internal/keyspace/data"},
 	{"internal/keyspace/reply"},
-	{"internal/dispatch", "internal/auth", "internal/bullmq", "internal/expr", "internal/cron", "internal/telemetry"},
+	{"internal/dispatch", "internal/taskpool", "internal/auth", "internal/bullmq", "internal/expr", "internal/cron", "internal/telemetry"},
 }
 
 // machines must be deterministic: no clock, no chance, no goroutine, no network, no files.

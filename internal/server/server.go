@@ -31,27 +31,31 @@ import (
 	"github.com/quartetjobs/quartet/internal/store"
 	"github.com/quartetjobs/quartet/internal/store/memory"
 	"github.com/quartetjobs/quartet/internal/store/sqlite"
+	"github.com/quartetjobs/quartet/internal/taskpool"
 	"github.com/quartetjobs/quartet/internal/telemetry"
 	"golang.org/x/sync/errgroup"
 )
 
 // Config of a Server. The flags of quartet dev and quartet serve fill it; their help says what each field does.
 type Config struct {
-	Listen       string
-	Data         string // directory, or ":memory:"
-	Redis        Redis
-	Keys         auth.Keys
-	Retention    time.Duration // 0: keep everything
-	URLs         []string
-	Discover     bool
-	PollInterval time.Duration
-	Retry        time.Duration
-	DenyPrivate  bool
-	MaxCalls     int
-	PerTarget    int
-	DrainTimeout time.Duration // default 10 s
-	Version      string
-	Log          *slog.Logger
+	Listen string
+	Data   string // directory, or ":memory:"
+	Redis  Redis
+	Keys   auth.Keys
+	Tasks  Tasks
+	// EncryptionKey keeps secret in the store what users want kept secret; without one the server makes one, and keeps it beside the data.
+	EncryptionKey auth.Secret
+	Retention     time.Duration // 0: keep everything
+	URLs          []string
+	Discover      bool
+	PollInterval  time.Duration
+	Retry         time.Duration
+	DenyPrivate   bool
+	MaxCalls      int
+	PerTarget     int
+	DrainTimeout  time.Duration // default 10 s
+	Version       string
+	Log           *slog.Logger
 }
 
 // Server is a running or startable server.
@@ -68,6 +72,8 @@ type Server struct {
 	inngest *inngest.Door
 	qstash  *qstash.Door
 	trigger *trigger.Door // nil: no key opens it
+	tasks   *taskpool.Pool
+	scratch string // directory to remove at the end
 	dash    *dashboard.Dashboard
 	sweeper *retention.Sweeper
 	http    *http.Server
@@ -117,10 +123,8 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Host: s.host, Client: s.client, Log: cfg.Log.With("component", "qstash"), NewID: ids, Env: cfg.Keys.Environments[0].Name, Dev: cfg.Keys.Dev,
 		Keep: cfg.Retention, MaxCalls: cfg.MaxCalls,
 	})
-	if key := cfg.Keys.Trigger; key != "" || cfg.Keys.Dev {
-		s.trigger = trigger.New(trigger.Config{
-			Host: s.host, Log: cfg.Log.With("component", "trigger"), NewID: ids, Env: cfg.Keys.Environments[0].Name, Key: key, Dev: cfg.Keys.Dev,
-		})
+	if err := s.openTrigger(ids); err != nil {
+		return nil, err
 	}
 	if s.redisLn != nil {
 		s.openRedis()
@@ -131,7 +135,7 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	s.dash = dashboard.New(dashboard.Config{
 		Host: s.host, Keys: &s.cfg.Keys, Log: cfg.Log.With("component", "dashboard"), Version: cfg.Version, Own: []string{qstash.Name}, AppError: s.inngest.AppError,
-		Sync: s.inngest.Sync, Send: s.inngest.Send, Invoke: s.inngest.Invoke, Rerun: s.qstash.Rerun, Jobs: jobs,
+		Environments: s.environments, Sync: s.inngest.Sync, Send: s.inngest.Send, Invoke: s.inngest.Invoke, Rerun: s.qstash.Rerun, Jobs: jobs,
 	})
 	s.sweeper = retention.New(retention.Config{Host: s.host, Log: cfg.Log.With("component", "retention"), Keep: cfg.Retention})
 	s.http = &http.Server{
@@ -139,6 +143,14 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 	}
 	return s, nil
+}
+
+// environments are the names of those that doors have made beside the configured ones.
+func (s *Server) environments() []string {
+	if s.trigger == nil {
+		return nil
+	}
+	return s.trigger.Environments()
 }
 
 // Addr is where the server listens.
@@ -162,6 +174,10 @@ func (s *Server) effect(e engine.Effect) {
 	case *engine.Notice:
 		if s.trigger != nil {
 			s.trigger.Notice(e)
+		}
+	case *engine.Work:
+		if s.trigger != nil {
+			s.trigger.Work(e)
 		}
 	case *engine.Settle:
 		if e.Door == qstash.Name {
@@ -318,6 +334,9 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.qstash.Run(ctx) })
 	if s.trigger != nil {
 		g.Go(func() error { return s.trigger.Run(ctx) })
+		if !s.cfg.Tasks.Off {
+			g.Go(func() error { return s.tasks.Run(ctx) })
+		}
 	}
 	g.Go(func() error { return s.dash.Run(ctx) })
 	g.Go(func() error { return s.sweeper.Run(ctx) })
@@ -354,6 +373,7 @@ func (s *Server) drain(ctx context.Context) {
 }
 
 func (s *Server) close() {
+	s.closeTasks()
 	if s.ln != nil {
 		_ = s.ln.Close() // it may be closed already
 	}
@@ -441,8 +461,11 @@ func httpEnvironment(addr string, keys *auth.Keys) [][2]string {
 		{"INNGEST_EVENT_KEY", e.EventKeys[0].Reveal()},
 		{"INNGEST_SIGNING_KEY", e.SigningKeys[0].Reveal()},
 	}
-	if k := keys.Trigger.Reveal(); k != "" {
-		vars = append(vars, [2]string{"TRIGGER_API_URL", base}, [2]string{"TRIGGER_SECRET_KEY", k})
+	if len(keys.Trigger) > 0 {
+		vars = append(vars, [2]string{"TRIGGER_API_URL", base}, [2]string{"TRIGGER_SECRET_KEY", keys.Trigger[0].Reveal()})
+	}
+	if len(keys.TriggerTokens) > 0 {
+		vars = append(vars, [2]string{"TRIGGER_ACCESS_TOKEN", keys.TriggerTokens[0].Reveal()})
 	}
 	return vars
 }

@@ -56,25 +56,25 @@ type batchItem struct {
 }
 
 func (d *Door) batchRoutes() {
-	d.route("POST /api/v3/batches", public, (*Door).createBatch)
-	d.route("POST /api/v3/batches/{batch}/items", public, (*Door).sendItems)
-	d.route("POST /api/v2/tasks/batch", public, func(d *Door, r *http.Request) (any, error) { return d.wholeBatch(r, false) })
-	d.route("POST /api/v1/tasks/batch", public, func(d *Door, r *http.Request) (any, error) { return d.wholeBatch(r, true) })
-	d.route("GET /api/v1/batches/{batch}", public, (*Door).getBatch)
-	d.route("GET /api/v2/batches/{batch}", public, (*Door).getBatch)
+	d.route("POST /api/v3/batches", public, (*environment).createBatch)
+	d.route("POST /api/v3/batches/{batch}/items", public, (*environment).sendItems)
+	d.route("POST /api/v2/tasks/batch", public, func(env *environment, r *http.Request) (any, error) { return env.wholeBatch(r, false) })
+	d.route("POST /api/v1/tasks/batch", public, func(env *environment, r *http.Request) (any, error) { return env.wholeBatch(r, true) })
+	d.route("GET /api/v1/batches/{batch}", public, (*environment).getBatch)
+	d.route("GET /api/v2/batches/{batch}", public, (*environment).getBatch)
 }
 
-func (d *Door) batchKey(id string) []byte {
-	return []byte("\x00trigger\x00" + d.cfg.Env + "\x00batch\x00" + id)
+func (env *environment) batchKey(id string) []byte {
+	return []byte("\x00trigger\x00" + env.Name + "\x00batch\x00" + id)
 }
 
-func (d *Door) batchRow(b *batch) engine.RowPut {
-	b.UpdatedAt = d.cfg.Now().UnixMilli()
-	return engine.RowPut{Table: store.Logs, Key: d.batchKey(b.ID), Value: mustJSON(b), Expires: b.UpdatedAt + rowLife}
+func (env *environment) batchRow(b *batch) engine.RowPut {
+	b.UpdatedAt = env.cfg.Now().UnixMilli()
+	return engine.RowPut{Table: store.Logs, Key: env.batchKey(b.ID), Value: mustJSON(b), Expires: b.UpdatedAt + rowLife}
 }
 
-func (d *Door) readBatch(ctx context.Context, id string) (*batch, error) {
-	raw, ok, err := d.cfg.Host.Get(ctx, store.Logs, d.batchKey(id))
+func (env *environment) readBatch(ctx context.Context, id string) (*batch, error) {
+	raw, ok, err := env.cfg.Host.Get(ctx, store.Logs, env.batchKey(id))
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func itemRun(batchID string, index int) (engine.ID, bool) {
 }
 
 // createBatch is POST /api/v3/batches.
-func (d *Door) createBatch(r *http.Request) (any, error) {
+func (env *environment) createBatch(r *http.Request) (any, error) {
 	ctx := r.Context()
 	var in struct {
 		Count  *int     `json:"runCount"`
@@ -120,10 +120,10 @@ func (d *Door) createBatch(r *http.Request) (any, error) {
 	}
 	request := r.Header.Get("X-Trigger-Request-Idempotency-Key")
 	repeated := true
-	v, err := d.requests.once("batch\x00"+request, request != "", d.cfg.Now(), func() (any, error) {
+	v, err := env.requests.once("batch\x00"+env.Name+"\x00"+request, request != "", env.cfg.Now(), func() (any, error) {
 		repeated = false
 		b := &batch{Count: *in.Count, Parent: in.Parent, Wait: in.Wait, Key: in.Key}
-		cached, err := d.openBatch(ctx, b)
+		cached, err := env.openBatch(ctx, b)
 		repeated = cached
 		return b, err
 	})
@@ -135,19 +135,19 @@ func (d *Door) createBatch(r *http.Request) (any, error) {
 	if b.Key != "" {
 		out["idempotencyKey"] = b.Key
 	}
-	return &accepted{http.StatusAccepted, d.tokenHeaders(r, "read:batch:"+b.ID, "write:batch:"+b.ID), out}, nil
+	return &accepted{http.StatusAccepted, env.tokenHeaders(r, "read:batch:"+b.ID, "write:batch:"+b.ID), out}, nil
 }
 
 // openBatch makes a batch, and its parent wait for it; true when its key names one, which b is then.
-func (d *Door) openBatch(ctx context.Context, b *batch) (cached bool, err error) {
-	keyRow := []byte("\x00trigger\x00" + d.cfg.Env + "\x00batchkey\x00" + b.Key)
+func (env *environment) openBatch(ctx context.Context, b *batch) (cached bool, err error) {
+	keyRow := []byte("\x00trigger\x00" + env.Name + "\x00batchkey\x00" + b.Key)
 	if b.Key != "" {
-		unlock := d.locks.lock(string(keyRow))
+		unlock := env.locks.lock(string(keyRow))
 		defer unlock()
-		if id, ok, err := d.cfg.Host.Get(ctx, store.Logs, keyRow); err != nil {
+		if id, ok, err := env.cfg.Host.Get(ctx, store.Logs, keyRow); err != nil {
 			return false, err
 		} else if ok {
-			old, err := d.readBatch(ctx, string(id))
+			old, err := env.readBatch(ctx, string(id))
 			if err != nil {
 				return false, err
 			}
@@ -157,36 +157,36 @@ func (d *Door) openBatch(ctx context.Context, b *batch) (cached bool, err error)
 			}
 		}
 	}
-	b.ID, b.CreatedAt = friendly(batchPrefix, d.newID()), d.cfg.Now().UnixMilli()
-	rows := []engine.RowPut{d.batchRow(b)}
+	b.ID, b.CreatedAt = friendly(batchPrefix, env.newID()), env.cfg.Now().UnixMilli()
+	rows := []engine.RowPut{env.batchRow(b)}
 	if b.Key != "" {
 		rows = append(rows, engine.RowPut{Table: store.Logs, Key: keyRow, Value: []byte(b.ID), Expires: b.CreatedAt + rowLife})
 	}
 	if !b.Wait {
-		_, err := d.cfg.Host.Submit(ctx, &engine.Put{Rows: rows})
+		_, err := env.cfg.Host.Submit(ctx, &engine.Put{Rows: rows})
 		return false, err
 	}
-	parent, err := d.mustRead(ctx, b.Parent)
+	parent, err := env.mustRead(ctx, b.Parent)
 	if err != nil {
 		return false, err
 	}
-	step := engine.Step{ID: friendly(waitPrefix, d.newID()), Name: "batchTriggerAndWait", Type: "batch", Opts: mustJSON(point{Type: "BATCH", Batch: b.ID})}
-	ok, err := do[bool](ctx, d, &engine.Block{Run: parent.ID, Rows: rows, Ops: []engine.Op{{Kind: engine.OpWaitSignal, Step: step, Signal: b.ID}}})
+	step := engine.Step{ID: friendly(waitPrefix, env.newID()), Name: "batchTriggerAndWait", Type: "batch", Opts: mustJSON(point{Type: "BATCH", Batch: b.ID})}
+	ok, err := do[bool](ctx, env, &engine.Block{Run: parent.ID, Rows: rows, Ops: []engine.Op{{Kind: engine.OpWaitSignal, Step: step, Signal: b.ID}}})
 	if err == nil && !ok {
-		err = d.deadParent(ctx, &order{opts: options{Task: "a batch", Parent: b.Parent}})
+		err = env.deadParent(ctx, &order{opts: options{Task: "a batch", Parent: b.Parent}})
 	}
 	return false, err
 }
 
 // sendItems is POST /api/v3/batches/{batch}/items.
-func (d *Door) sendItems(r *http.Request) (any, error) {
+func (env *environment) sendItems(r *http.Request) (any, error) {
 	id := r.PathValue("batch")
 	if err := permit(r, "write:batch:"+id, "batchTrigger:tasks", "write:tasks"); err != nil {
 		return nil, err
 	}
-	unlock := d.locks.lock(id)
+	unlock := env.locks.lock(id)
 	defer unlock()
-	b, err := d.readBatch(r.Context(), id)
+	b, err := env.readBatch(r.Context(), id)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +206,7 @@ func (d *Door) sendItems(r *http.Request) (any, error) {
 		out["sealed"], out["enqueuedCount"], out["expectedCount"] = false, len(items), b.Count
 		return out, nil
 	}
-	if err := d.fillBatch(r, b, items); err != nil {
+	if err := env.fillBatch(r, b, items); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -257,39 +257,39 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 }
 
 // fillBatch starts the runs of a batch and seals it.
-func (d *Door) fillBatch(r *http.Request, b *batch, items []*batchItem) error {
+func (env *environment) fillBatch(r *http.Request, b *batch, items []*batchItem) error {
 	ctx := r.Context()
 	for _, it := range items {
-		if err := d.placeItem(r, b, it); err != nil {
+		if err := env.placeItem(r, b, it); err != nil {
 			return err
 		}
 	}
 	b.Sealed = true
-	row := d.batchRow(b)
+	row := env.batchRow(b)
 	if !b.Wait {
-		_, err := d.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{row}})
+		_, err := env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{row}})
 		return err
 	}
-	_, err := d.cfg.Host.Submit(ctx, &engine.Signal{Env: d.cfg.Env, Name: b.ID, Value: []byte("null"), Rows: []engine.RowPut{row}})
+	_, err := env.cfg.Host.Submit(ctx, &engine.Signal{Env: env.Name, Name: b.ID, Value: []byte("null"), Rows: []engine.RowPut{row}})
 	return err
 }
 
 // placeItem starts the run of an item. What is wrong with the item is noted in the batch; an error is about the server.
-func (d *Door) placeItem(r *http.Request, b *batch, it *batchItem) error {
+func (env *environment) placeItem(r *http.Request, b *batch, it *batchItem) error {
 	ctx := r.Context()
 	id, ok := itemRun(b.ID, it.Index)
 	if !ok {
 		return fail(http.StatusNotFound, "Batch %s not found", b.ID)
 	}
-	if rec, err := d.read(ctx, id); err != nil || rec != nil {
+	if rec, err := env.read(ctx, id); err != nil || rec != nil {
 		return err
 	}
 	it.Options.Parent, it.Options.Wait = b.Parent, b.Wait
-	o, err := d.order(r, it.Task, &it.triggerBody)
+	o, err := env.order(r, it.Task, &it.triggerBody)
 	if err == nil {
 		o.id, o.opts.Batch, o.opts.BatchIndex = id, b.ID, it.Index
 		var s started
-		if s, err = d.place(ctx, o); err == nil {
+		if s, err = env.place(ctx, o); err == nil {
 			if s.ID != id {
 				if b.Hits == nil {
 					b.Hits = map[int]string{}
@@ -312,15 +312,15 @@ func (d *Door) placeItem(r *http.Request, b *batch, it *batchItem) error {
 		return err
 	}
 	step := engine.Step{
-		ID: friendly(waitPrefix, d.newID()), Name: "batchTriggerAndWait: " + it.Task + " " + strconv.Itoa(it.Index), Type: "task",
+		ID: friendly(waitPrefix, env.newID()), Name: "batchTriggerAndWait: " + it.Task + " " + strconv.Itoa(it.Index), Type: "task",
 		Opts: mustJSON(point{Type: "RUN", Run: friendly(runPrefix, id), Batch: b.ID, Index: &it.Index}),
 	}
-	_, err = d.cfg.Host.Submit(ctx, &engine.Block{Run: parent, Ops: []engine.Op{{Kind: engine.OpStepDone, Step: step, Value: mustJSON(in.msg)}}})
+	_, err = env.cfg.Host.Submit(ctx, &engine.Block{Run: parent, Ops: []engine.Op{{Kind: engine.OpStepDone, Step: step, Value: mustJSON(in.msg)}}})
 	return err
 }
 
 // wholeBatch is POST /api/v1/tasks/batch and /api/v2/tasks/batch.
-func (d *Door) wholeBatch(r *http.Request, listed bool) (any, error) {
+func (env *environment) wholeBatch(r *http.Request, listed bool) (any, error) {
 	var in struct {
 		Items  []*batchItem `json:"items"`
 		Parent string       `json:"parentRunId"`
@@ -342,12 +342,12 @@ func (d *Door) wholeBatch(r *http.Request, listed bool) (any, error) {
 		it.Index = i
 	}
 	b := &batch{Count: len(in.Items), Parent: in.Parent, Wait: in.Wait, Key: r.Header.Get("Idempotency-Key")}
-	cached, err := d.openBatch(r.Context(), b)
+	cached, err := env.openBatch(r.Context(), b)
 	if err != nil {
 		return nil, err
 	}
 	if !cached {
-		if err := d.fillBatch(r, b, in.Items); err != nil {
+		if err := env.fillBatch(r, b, in.Items); err != nil {
 			return nil, err
 		}
 	}
@@ -364,7 +364,7 @@ func (d *Door) wholeBatch(r *http.Request, listed bool) (any, error) {
 		}
 		out["runs"], out["isCached"] = runs, cached
 	}
-	return &accepted{http.StatusAccepted, d.tokenHeaders(r, "read:batch:"+b.ID), out}, nil
+	return &accepted{http.StatusAccepted, env.tokenHeaders(r, "read:batch:"+b.ID), out}, nil
 }
 
 // runs are the ids of a batch's runs, by index; zero where there is none.
@@ -385,12 +385,12 @@ func (b *batch) runs() []engine.ID {
 }
 
 // getBatch is GET /api/v2/batches/{batch}.
-func (d *Door) getBatch(r *http.Request) (any, error) {
+func (env *environment) getBatch(r *http.Request) (any, error) {
 	id := r.PathValue("batch")
 	if err := permit(r, "read:batch:"+id, "read:batch"); err != nil {
 		return nil, err
 	}
-	b, err := d.readBatch(r.Context(), id)
+	b, err := env.readBatch(r.Context(), id)
 	if err != nil {
 		return nil, err
 	}
@@ -405,7 +405,7 @@ func (d *Door) getBatch(r *http.Request) (any, error) {
 				continue
 			}
 			runs = append(runs, friendly(runPrefix, run))
-			rec, err := d.read(r.Context(), run)
+			rec, err := env.read(r.Context(), run)
 			if err != nil {
 				return nil, err
 			}

@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,6 +30,7 @@ import (
 	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/shard"
 	"github.com/quartetjobs/quartet/internal/store"
+	"github.com/quartetjobs/quartet/internal/taskpool"
 )
 
 // Name is what functions of this door carry as their door.
@@ -51,9 +53,16 @@ type Config struct {
 	Log   *slog.Logger
 	Now   func() time.Time         // default time.Now
 	NewID func(ms int64) engine.ID // of runs and everything else, ever increasing
-	Env   string                   // environment that it serves
-	Key   auth.Secret              // the environment's secret key, which also is the access token of the CLI
+	Env   string                   // the server's own environment, which is the first project's development, or what the first key is for
+	Box   *auth.Box                // for what must be secret at rest
 	Dev   bool                     // any key is accepted
+
+	Bundles string        // directory in which the archives of deployments are kept
+	Origin  func() string // where processes of this machine reach the server
+
+	Keys         []auth.Secret // secret keys of the first project's environments; what follows tr_ says which each is for
+	WorkerToken  auth.Secret   // of pools on other machines; without one there are none
+	AccessTokens []auth.Secret // of the CLI, beside those that are made by logging in
 }
 
 // Door is the Trigger.dev door.
@@ -62,13 +71,17 @@ type Door struct {
 	mux      *http.ServeMux
 	prepared chan struct{}
 	calls    calls.Runner
-	workers  workers
+	envs     environments
+	tokens   tokens
 	sockets  sockets
-	presence presence
 	requests requests
-	keys     seenKeys
 	locks    locks
 	packets  packets
+	builds   builds
+	pool     *taskpool.Pool // makes deployments runnable
+	work     bell
+	notices  notices
+	turn     atomic.Uint64 // the environment that is the first to be asked for runs
 	watchers watchers
 }
 
@@ -77,12 +90,15 @@ func New(cfg Config) *Door {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	d := &Door{cfg: cfg, prepared: make(chan struct{}), mux: http.NewServeMux()}
+	d := &Door{cfg: cfg, prepared: make(chan struct{}), mux: http.NewServeMux(), builds: builds{ctx: context.Background(), turn: make(chan struct{}, 1)}}
 	d.calls.Host = cfg.Host
 	d.sockets.init()
 	d.routes()
 	return d
 }
+
+// Build lets a pool make deployments runnable. It is called before Run.
+func (d *Door) Build(p *taskpool.Pool) { d.pool = p }
 
 // Prepared is closed when the door answers.
 func (d *Door) Prepared() <-chan struct{} { return d.prepared }
@@ -99,14 +115,14 @@ func (d *Door) Run(ctx context.Context) error {
 		return nil
 	}
 	for {
-		err := d.load(ctx)
+		err := errors.Join(d.loadTokens(ctx), d.load(ctx))
 		if err == nil {
 			break
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
-		d.cfg.Log.Error("read workers", "err", err)
+		d.cfg.Log.Error("read environments", "err", err)
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
@@ -114,7 +130,10 @@ func (d *Door) Run(ctx context.Context) error {
 		}
 	}
 	close(d.prepared)
+	d.builds.ctx = ctx
+	d.builds.resume(d.all())
 	<-ctx.Done()
+	d.builds.all.Wait()
 	return nil
 }
 
@@ -132,31 +151,87 @@ func Serves(r *http.Request) bool {
 }
 
 // handler answers a request that was let in. It returns what is to be sent as JSON, or an error.
-type handler func(d *Door, r *http.Request) (any, error)
+type handler func(env *environment, r *http.Request) (any, error)
 
-// access says who may use an endpoint.
+// access says who may use an endpoint of an environment.
 type access int
 
 const (
-	open   access = iota // anybody
-	secret               // the environment's key, or an access token
-	public               // those, and public tokens with the scope that the handler asks for
+	secret access = iota // who has its key
+	public               // and public tokens with the scope that the handler asks for
 )
 
+// route adds an endpoint of the environment that the caller's key or token is of.
 func (d *Door) route(pattern string, who access, h handler) {
+	d.serve(pattern, who, func(env *environment, w http.ResponseWriter, r *http.Request) {
+		v, err := h(env, r)
+		d.respond(w, r, v, err)
+	})
+}
+
+// serve is route for what answers by itself.
+func (d *Door) serve(pattern string, who access, h func(*environment, http.ResponseWriter, *http.Request)) {
 	d.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		v, err := d.answer(w, r, who, h)
+		r, err := d.admit(w, r)
+		c := callerOf(r)
+		if err == nil && (c.env == nil || c.claims != nil && who != public) {
+			err = errKey
+		}
 		if err != nil {
 			d.writeError(w, r, err)
 			return
 		}
-		status := http.StatusOK
-		if a, ok := v.(*accepted); ok {
-			status, v = a.status, a.body
-			maps.Copy(w.Header(), a.header)
-		}
-		writeJSON(w, status, v)
+		h(c.env, w, r)
 	})
+}
+
+// personal adds an endpoint for who has an access token, or the key of an environment.
+func (d *Door) personal(pattern string, h func(*Door, *http.Request) (any, error)) {
+	d.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		r, err := d.admit(w, r)
+		if err == nil && callerOf(r).claims != nil {
+			err = fail(http.StatusUnauthorized, "Invalid or Missing Access Token")
+		}
+		var v any
+		if err == nil {
+			v, err = h(d, r)
+		}
+		d.respond(w, r, v, err)
+	})
+}
+
+// anyone adds an endpoint that asks for no key.
+func (d *Door) anyone(pattern string, h func(*Door, *http.Request) (any, error)) {
+	d.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody(r.URL.Path))
+		v, err := h(d, r)
+		d.respond(w, r, v, err)
+	})
+}
+
+// admit finds out who sends a request; the request that it returns says so.
+func (d *Door) admit(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+	c, err := d.authenticate(r)
+	if err != nil {
+		return r, err
+	}
+	r = r.WithContext(context.WithValue(r.Context(), callerKey{}, c))
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody(r.URL.Path))
+	return r, nil
+}
+
+// respond sends what a handler returned.
+func (d *Door) respond(w http.ResponseWriter, r *http.Request, v any, err error) {
+	if err != nil {
+		d.writeError(w, r, err)
+		return
+	}
+	status := http.StatusOK
+	if a, ok := v.(*accepted); ok {
+		status, v = a.status, a.body
+		maps.Copy(w.Header(), a.header)
+	}
+	writeJSON(w, status, v)
 }
 
 // accepted is an answer with more than a body.
@@ -164,21 +239,6 @@ type accepted struct {
 	status int
 	header http.Header
 	body   any
-}
-
-func (d *Door) answer(w http.ResponseWriter, r *http.Request, who access, h handler) (any, error) {
-	if who != open {
-		caller, err := d.authenticate(r)
-		if err != nil {
-			return nil, err
-		}
-		if caller.claims != nil && who != public {
-			return nil, &inputError{status: http.StatusUnauthorized, msg: "Invalid or Missing API key"}
-		}
-		r = r.WithContext(context.WithValue(r.Context(), callerKey{}, caller))
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody(r.URL.Path))
-	return h(d, r)
 }
 
 // maxBody is section 4.7.
@@ -227,6 +287,10 @@ func cors(h http.Header, r *http.Request) {
 }
 
 func (d *Door) routes() {
+	d.loginRoutes()
+	d.projectRoutes()
+	d.variableRoutes()
+	d.deploymentRoutes()
 	d.devRoutes()
 	d.executionRoutes()
 	d.triggerRoutes()
@@ -326,13 +390,20 @@ func decode(r *http.Request, v any) error {
 }
 
 // do submits a command whose reply is a T.
-func do[T any](ctx context.Context, d *Door, cmd engine.Command) (T, error) {
-	v, err := d.cfg.Host.Submit(ctx, cmd)
+func do[T any](ctx context.Context, d interface {
+	submit(context.Context, engine.Command) (any, error)
+}, cmd engine.Command,
+) (T, error) {
+	v, err := d.submit(ctx, cmd)
 	if err != nil {
 		var zero T
 		return zero, err
 	}
 	return v.(T), nil
+}
+
+func (d *Door) submit(ctx context.Context, cmd engine.Command) (any, error) {
+	return d.cfg.Host.Submit(ctx, cmd)
 }
 
 func (d *Door) newID() engine.ID { return d.cfg.NewID(d.cfg.Now().UnixMilli()) }

@@ -1,6 +1,7 @@
 package trigger
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/history"
+	"github.com/quartetjobs/quartet/internal/taskpool"
 )
 
 // Section 18: how a worker executes runs. A snapshot is what the engine's lease says, and its id is the lease's token.
@@ -25,15 +27,18 @@ const maxAttempts = 250
 // maxDeliveries is how often a run may be handed out in vain.
 const maxDeliveries = 12
 
+// stalledCode begins the codes of attempts whose worker was lost.
+const stalledCode = "TASK_RUN_STALLED_EXECUTING"
+
 // quickRetry is the delay below which the worker that failed repeats the attempt itself, in ms: section 22.4.
 const quickRetry = 30 * engine.Second
 
 func (d *Door) executionRoutes() {
-	d.route("POST /engine/v1/dev/dequeue", secret, (*Door).dequeue)
-	d.route("POST /engine/v1/dev/runs/{run}/snapshots/{snapshot}/attempts/start", secret, (*Door).startAttempt)
-	d.route("POST /engine/v1/dev/runs/{run}/snapshots/{snapshot}/attempts/complete", secret, (*Door).completeAttempt)
-	d.route("POST /engine/v1/dev/runs/{run}/snapshots/{snapshot}/heartbeat", secret, (*Door).heartbeat)
-	d.route("GET /engine/v1/dev/runs/{run}/snapshots/latest", secret, (*Door).latestSnapshot)
+	d.route("POST /engine/v1/dev/dequeue", secret, (*environment).dequeue)
+	d.route("POST /engine/v1/dev/runs/{run}/snapshots/{snapshot}/attempts/start", secret, (*environment).startAttempt)
+	d.route("POST /engine/v1/dev/runs/{run}/snapshots/{snapshot}/attempts/complete", secret, (*environment).completeAttempt)
+	d.route("POST /engine/v1/dev/runs/{run}/snapshots/{snapshot}/heartbeat", secret, (*environment).heartbeat)
+	d.route("GET /engine/v1/dev/runs/{run}/snapshots/latest", secret, (*environment).latestSnapshot)
 }
 
 // machines are the presets of section 2.5.
@@ -43,8 +48,9 @@ var machines = map[string][2]float64{
 
 const defaultMachine = "small-1x"
 
-func machineOf(opts *options, t *task) map[string]any {
-	name := opts.Machine
+// machineFor is the machine that a run is for: what it was triggered with, or its task's.
+func machineFor(opts *options, n *note, t *task) taskpool.Machine {
+	name := cmp.Or(n.Machine, opts.Machine)
 	if name == "" && t != nil && t.Machine != nil {
 		name = t.Machine.Preset
 	}
@@ -53,7 +59,11 @@ func machineOf(opts *options, t *task) map[string]any {
 		name = defaultMachine
 		m = machines[name]
 	}
-	return map[string]any{"name": name, "cpu": m[0], "memory": m[1], "centsPerMs": 0}
+	return taskpool.Machine{Name: name, CPU: m[0], Memory: m[1]}
+}
+
+func machineView(m taskpool.Machine) map[string]any {
+	return map[string]any{"name": m.Name, "cpu": m.CPU, "memory": m.Memory, "centsPerMs": 0}
 }
 
 // returned is what becomes of a run that a worker took and did not begin.
@@ -63,14 +73,14 @@ func returned() engine.Lapse {
 }
 
 // stalled is what becomes of a run whose worker is not heard of any more. A development worker is gone with its process, so nobody
-// would try again.
-func stalled() *engine.Lapse {
-	e := &taskError{Type: "INTERNAL_ERROR", Code: "TASK_RUN_STALLED_EXECUTING", Message: "the worker has not been heard of for five minutes"}
-	return &engine.Lapse{Final: true, Error: e.stored()}
+// would try again; a deployed version has others, which make another attempt.
+func (env *environment) stalled() *engine.Lapse {
+	e := &taskError{Type: "INTERNAL_ERROR", Code: stalledCode, Message: "its worker has not been heard of any more"}
+	return &engine.Lapse{Final: !env.deployed(), Error: e.stored()}
 }
 
 // dequeue is POST /engine/v1/dev/dequeue.
-func (d *Door) dequeue(r *http.Request) (any, error) {
+func (env *environment) dequeue(r *http.Request) (any, error) {
 	var in struct {
 		Current string   `json:"currentWorker"`
 		Old     []string `json:"oldWorkers"`
@@ -81,46 +91,46 @@ func (d *Door) dequeue(r *http.Request) (any, error) {
 	if len(in.Old) > maxWorkers {
 		in.Old = in.Old[len(in.Old)-maxWorkers:]
 	}
-	c := &engine.Lease{Env: d.cfg.Env, Max: 10, Hold: startHold, Lapse: returned()}
-	if w := d.workers.newest(); w != nil && w.ID == in.Current {
+	c := &engine.Lease{Env: env.Name, Max: 10, Hold: startHold, Lapse: returned()}
+	if w := env.current(); w != nil && w.ID == in.Current {
 		c.Pools, c.Bind = []string{poolCurrent}, w.ID
 	}
 	for _, id := range append(in.Old, in.Current) {
-		if d.workers.named(id) != nil {
+		if env.workers.named(id) != nil {
 			c.Pools = append(c.Pools, id)
 		}
 	}
-	leased, err := do[[]engine.Leased](r.Context(), d, c)
+	leased, err := do[[]engine.Leased](r.Context(), env, c)
 	if err != nil {
 		return nil, err
 	}
 	messages := []any{}
 	for i := range leased {
-		rec, err := d.read(r.Context(), leased[i].Run)
+		rec, err := env.read(r.Context(), leased[i].Run)
 		if err != nil {
-			d.cfg.Log.Error("read a leased run", "run", leased[i].Run, "err", err)
+			env.cfg.Log.Error("read a leased run", "run", leased[i].Run, "err", err)
 		}
-		w := d.workers.named(leased[i].Pool)
+		w := env.workers.named(leased[i].Pool)
 		if rec == nil || w == nil {
 			continue // its lease runs out, and it is handed out again
 		}
-		messages = append(messages, d.dequeued(&leased[i], rec, w))
+		messages = append(messages, env.dequeued(&leased[i], rec, w))
 	}
 	return map[string]any{"dequeuedMessages": messages}, nil
 }
 
-func (d *Door) dequeued(l *engine.Leased, rec *record, w *worker) any {
-	now := iso(d.cfg.Now().UnixMilli())
+func (env *environment) dequeued(l *engine.Leased, rec *record, w *worker) any {
+	now := iso(env.cfg.Now().UnixMilli())
 	return map[string]any{
 		"version": "1", "dequeuedAt": now, "snapshot": snapshotView(l.Token, "PENDING_EXECUTING"), "completedWaitpoints": []any{},
 		"backgroundWorker": map[string]any{"id": strings.TrimPrefix(w.ID, workerPrefix), "friendlyId": w.ID, "version": w.Version},
 		"deployment":       map[string]any{},
 		"run": map[string]any{
 			"id": internalID(rec.ID), "friendlyId": friendly(runPrefix, rec.ID), "isTest": rec.opts.Test, "isReplay": rec.opts.Replay,
-			"machine": machineOf(&rec.opts, w.task(rec.opts.Task)), "attemptNumber": l.Attempt + 1, "masterQueue": environmentID,
+			"machine": machineView(machineFor(&rec.opts, &rec.note, w.task(rec.opts.Task))), "attemptNumber": l.Attempt + 1, "masterQueue": env.id,
 			"traceContext": map[string]any{"traceparent": rec.opts.Trace},
 		},
-		"environment": map[string]any{"id": environmentID, "type": "DEVELOPMENT"}, "organization": map[string]any{"id": organizationID},
+		"environment": map[string]any{"id": env.id, "type": env.typ()}, "organization": map[string]any{"id": organizationID},
 		"project": map[string]any{"id": projectID(w.Project)},
 	}
 }
@@ -140,24 +150,24 @@ type execution struct {
 }
 
 // look reads where a run is.
-func (d *Door) look(ctx context.Context, friendlyID string) (*execution, error) {
+func (env *environment) look(ctx context.Context, friendlyID string) (*execution, error) {
 	id, ok := parseID(runPrefix, friendlyID)
 	if !ok {
 		return nil, fail(http.StatusNotFound, "Run not found")
 	}
-	s, err := do[engine.LeaseState](ctx, d, &engine.ReadLease{Run: id})
+	s, err := do[engine.LeaseState](ctx, env, &engine.ReadLease{Run: id})
 	if err != nil {
 		return nil, err
 	}
-	rec, err := d.mustRead(ctx, friendlyID)
+	rec, err := env.mustRead(ctx, friendlyID)
 	if err != nil {
 		return nil, err
 	}
-	return &execution{rec, s, d.status(rec, s)}, nil
+	return &execution{rec, s, env.status(rec, s)}, nil
 }
 
-// snapshot is the newest one.
-func (x *execution) snapshot() map[string]any {
+// snapshotID is the newest one's.
+func (x *execution) snapshotID() engine.ID {
 	s := x.state
 	id := s.Token
 	if !s.Held {
@@ -167,21 +177,43 @@ func (x *execution) snapshot() map[string]any {
 			id[i] = 0xff
 		}
 	}
+	return id
+}
+
+// executionStatus is section 2.4.
+func (x *execution) executionStatus() string {
+	s := x.state
 	switch {
 	case s.Cancelled:
-		return snapshotView(id, "PENDING_CANCEL")
+		return "PENDING_CANCEL"
 	case !s.Unended:
-		return snapshotView(id, "FINISHED")
+		return "FINISHED"
 	case s.Held && s.Blocked:
-		return snapshotView(id, "EXECUTING_WITH_WAITPOINTS")
+		return "EXECUTING_WITH_WAITPOINTS"
 	case s.Held && (s.Begun || s.Kept):
-		return snapshotView(id, "EXECUTING")
+		return "EXECUTING"
 	case s.Held:
-		return snapshotView(id, "PENDING_EXECUTING")
+		return "PENDING_EXECUTING"
 	case x.status == statusDelayed:
-		return snapshotView(id, "DELAYED")
+		return "DELAYED"
 	}
-	return snapshotView(id, "QUEUED")
+	return "QUEUED"
+}
+
+// snapshot is the newest one.
+func (x *execution) snapshot() map[string]any {
+	return snapshotView(x.snapshotID(), x.executionStatus())
+}
+
+// attempt is the number of the attempt that is under way, or was the last.
+func (x *execution) attempt() int {
+	switch {
+	case !x.state.Held && !x.state.Unended:
+		return x.rec.note.Attempt
+	case x.state.Begun:
+		return x.state.Attempt + 1
+	}
+	return x.state.Attempt
 }
 
 // run is the short form of a run. A worker that sees another attempt number than its own drops the run: T15.
@@ -190,34 +222,35 @@ func (x *execution) run() map[string]any {
 	if status == statusWaiting {
 		status = statusExecuting // it is: with waitpoints
 	}
-	number := x.state.Attempt
-	if x.state.Begun {
-		number++
+	return map[string]any{"id": internalID(x.rec.ID), "friendlyId": friendly(runPrefix, x.rec.ID), "status": status, "attemptNumber": x.attempt()}
+}
+
+// latest is where a run is, with what it waited for if that is why it goes on.
+func (env *environment) latest(ctx context.Context, run string) (*execution, []any, error) {
+	x, err := env.look(ctx, run)
+	if err != nil || !x.state.Begun || x.state.Blocked || x.state.Cancelled {
+		return x, []any{}, err
 	}
-	if !x.state.Held && !x.state.Unended {
-		number = x.rec.note.Attempt
-	}
-	return map[string]any{"id": internalID(x.rec.ID), "friendlyId": friendly(runPrefix, x.rec.ID), "status": status, "attemptNumber": number}
+	points, err := env.completed(ctx, x)
+	return x, points, err
 }
 
 // latestSnapshot is GET …/snapshots/latest.
-func (d *Door) latestSnapshot(r *http.Request) (any, error) {
-	x, err := d.look(r.Context(), r.PathValue("run"))
+func (env *environment) latestSnapshot(r *http.Request) (any, error) {
+	x, points, err := env.latest(r.Context(), r.PathValue("run"))
 	if err != nil {
 		return nil, err
 	}
-	v := map[string]any{"version": "1", "snapshot": x.snapshot(), "run": x.run(), "completedWaitpoints": []any{}}
+	return map[string]any{"execution": executionData(x, points)}, nil
+}
+
+// executionData is section 18.3.
+func executionData(x *execution, points []any) map[string]any {
+	v := map[string]any{"version": "1", "snapshot": x.snapshot(), "run": x.run(), "completedWaitpoints": points}
 	if b := x.rec.opts.Batch; b != "" {
 		v["batch"] = batchRef(b)
 	}
-	if x.state.Begun && !x.state.Blocked && !x.state.Cancelled {
-		points, err := d.completed(r.Context(), x)
-		if err != nil {
-			return nil, err
-		}
-		v["completedWaitpoints"] = points
-	}
-	return map[string]any{"execution": v}, nil
+	return v
 }
 
 func batchRef(id string) map[string]any {
@@ -230,20 +263,44 @@ func snapshotOf(r *http.Request) engine.ID {
 	return id
 }
 
-// heartbeat is POST …/heartbeat. One that comes too late is none: section 18.2.
-func (d *Door) heartbeat(r *http.Request) (any, error) {
-	if id, ok := parseID(runPrefix, r.PathValue("run")); ok {
-		if _, err := do[engine.LeaseState](r.Context(), d, &engine.Hold{Run: id, Token: snapshotOf(r)}); err != nil {
-			return nil, err
-		}
+// heartbeat is POST …/heartbeat.
+func (env *environment) heartbeat(r *http.Request) (any, error) {
+	return map[string]bool{"ok": true}, env.beat(r.Context(), r.PathValue("run"), snapshotOf(r))
+}
+
+// beat says that a worker is well. One that comes too late is none: section 18.2.
+func (env *environment) beat(ctx context.Context, run string, token engine.ID) error {
+	id, ok := parseID(runPrefix, run)
+	if !ok {
+		return nil
 	}
-	return map[string]bool{"ok": true}, nil
+	_, err := do[engine.LeaseState](ctx, env, &engine.Hold{Run: id, Token: token})
+	return err
 }
 
 // startAttempt is POST …/attempts/start.
-func (d *Door) startAttempt(r *http.Request) (any, error) {
-	ctx := r.Context()
-	x, err := d.look(ctx, r.PathValue("run"))
+func (env *environment) startAttempt(r *http.Request) (any, error) {
+	b, err := env.begin(r.Context(), r.PathValue("run"), snapshotOf(r), origin(r))
+	if err != nil {
+		return nil, err
+	}
+	return b.answer(), nil
+}
+
+// begun is an attempt that has begun.
+type begun struct {
+	x    *execution
+	vars map[string]string
+	view any // what the task process gets
+}
+
+func (b *begun) answer() map[string]any {
+	return map[string]any{"snapshot": b.x.snapshot(), "run": b.x.run(), "envVars": b.vars, "execution": b.view}
+}
+
+// begin begins an attempt of a run for whoever holds it. o is where its process reaches the server.
+func (env *environment) begin(ctx context.Context, run string, token engine.ID, o string) (*begun, error) {
+	x, err := env.look(ctx, run)
 	if err != nil {
 		return nil, err
 	}
@@ -251,19 +308,27 @@ func (d *Door) startAttempt(r *http.Request) (any, error) {
 		return nil, fail(http.StatusBadRequest, "Run is already finished")
 	}
 	rec := x.rec
-	w := d.workers.named(x.state.Pool)
+	w := env.pooled(x.state.Pool)
 	if w == nil {
 		return nil, fail(http.StatusBadRequest, "Run is not locked")
 	}
-	unlock := d.locks.lock(rec.ID.String())
+	vars, err := env.variables(o)
+	if err != nil {
+		return nil, err
+	}
+	unlock := env.locks.lock(rec.ID.String())
 	defer unlock()
-	if err := d.readNote(ctx, rec); err != nil {
+	if err := env.readNote(ctx, rec); err != nil {
 		return nil, err
 	}
 	rec.note.Attempt, rec.note.Worker = x.state.Attempt+1, w.ID
-	now := d.cfg.Now().UnixMilli()
-	x.state, err = do[engine.LeaseState](ctx, d, &engine.Hold{
-		Run: rec.ID, Token: snapshotOf(r), Begin: true, Hold: executeHold, Lapse: stalled(), Rows: []engine.RowPut{d.noteRow(rec.ID, &rec.note)},
+	now := env.cfg.Now().UnixMilli()
+	hold := int64(executeHold)
+	if env.deployed() {
+		hold = poolHold
+	}
+	x.state, err = do[engine.LeaseState](ctx, env, &engine.Hold{
+		Run: rec.ID, Token: token, Begin: true, Hold: hold, Lapse: env.stalled(), Rows: []engine.RowPut{env.noteRow(rec.ID, &rec.note)},
 	})
 	if err != nil {
 		return nil, err
@@ -272,18 +337,15 @@ func (d *Door) startAttempt(r *http.Request) (any, error) {
 		return nil, fail(http.StatusConflict, "The snapshot of the run has changed")
 	}
 	x.status = statusExecuting
-	vars := d.variables(r)
-	machine := machineOf(&rec.opts, w.task(rec.opts.Task))
+	machine := machineFor(&rec.opts, &rec.note, w.task(rec.opts.Task))
 	vars["TRIGGER_RUN_ID"] = friendly(runPrefix, rec.ID)
-	vars["TRIGGER_JWT"] = d.mint(nil, time.Hour)
-	vars["TRIGGER_MACHINE_PRESET"] = machine["name"].(string)
-	return map[string]any{
-		"snapshot": x.snapshot(), "run": x.run(), "envVars": vars, "execution": executionView(x, w, machine, now),
-	}, nil
+	vars["TRIGGER_JWT"] = env.mint(nil, time.Hour)
+	vars["TRIGGER_MACHINE_PRESET"] = machine.Name
+	return &begun{x, vars, env.executionView(x, w, machine, now)}, nil
 }
 
 // executionView is what the task process gets: section 18.6.
-func executionView(x *execution, w *worker, machine map[string]any, now int64) any {
+func (env *environment) executionView(x *execution, w *worker, m taskpool.Machine, now int64) any {
 	rec, opts := x.rec, &x.rec.opts
 	t := w.task(opts.Task)
 	started := rec.Started
@@ -328,12 +390,15 @@ func executionView(x *execution, w *worker, machine map[string]any, now int64) a
 		"attempt": map[string]any{"number": x.state.Attempt + 1, "startedAt": iso(now)}, "run": run,
 		"task":         map[string]any{"id": opts.Task, "filePath": file},
 		"queue":        map[string]any{"id": queueID(opts.Queue), "name": opts.Queue},
-		"environment":  map[string]any{"id": environmentID, "slug": "dev", "type": "DEVELOPMENT"},
+		"environment":  env.view(),
 		"organization": map[string]any{"id": organizationID, "slug": "quartet", "name": "Quartet"},
-		"project":      map[string]any{"id": projectID(w.Project), "ref": w.Project, "slug": w.Project, "name": w.Project}, "machine": machine,
+		"project":      map[string]any{"id": projectID(w.Project), "ref": w.Project, "slug": w.Project, "name": w.Project}, "machine": machineView(m),
 	}
 	if opts.Batch != "" {
 		v["batch"] = map[string]any{"id": opts.Batch}
+	}
+	if p := env.deployments.named(w.Deployment); p != nil {
+		v["deployment"] = map[string]any{"id": p.ID, "shortCode": p.Short, "version": p.Version, "runtime": w.Runtime, "runtimeVersion": w.RuntimeIs}
 	}
 	return v
 }
@@ -359,7 +424,7 @@ type completion struct {
 }
 
 // completeAttempt is POST …/attempts/complete.
-func (d *Door) completeAttempt(r *http.Request) (any, error) {
+func (env *environment) completeAttempt(r *http.Request) (any, error) {
 	ctx := r.Context()
 	var in struct {
 		Completion *completion `json:"completion"`
@@ -371,52 +436,61 @@ func (d *Door) completeAttempt(r *http.Request) (any, error) {
 	if in.Completion == nil || !in.Completion.OK && in.Completion.Error == nil {
 		return nil, fail(http.StatusBadRequest, "Invalid request body: completion is missing")
 	}
-	x, err := d.look(ctx, r.PathValue("run"))
+	x, status, err := env.finish(ctx, r.PathValue("run"), snapshotOf(r), in.Completion, in.Requeue)
 	if err != nil {
 		return nil, err
-	}
-	switch {
-	case !x.state.Held && !x.state.Unended:
-		return nil, fail(http.StatusBadRequest, "Run is already finished")
-	case !x.state.Held || x.state.Token != snapshotOf(r) || !x.state.Begun:
-		return nil, fail(http.StatusBadRequest, "Snapshot ID doesn't match the latest snapshot")
-	}
-	unlock := d.locks.lock(x.rec.ID.String())
-	ops, again, err := d.complete(ctx, x, in.Completion, in.Requeue)
-	unlock()
-	if err != nil {
-		return nil, err
-	}
-	for to, list := range ops {
-		if err := d.operate(ctx, to, list); err != nil {
-			d.cfg.Log.Warn("metadata of another run", "run", to, "err", err)
-		}
-	}
-	if x, err = d.look(ctx, r.PathValue("run")); err != nil {
-		return nil, err
-	}
-	status := "RUN_FINISHED"
-	if again {
-		if status = "RETRY_QUEUED"; x.state.Kept {
-			status = "RETRY_IMMEDIATELY"
-		}
 	}
 	return map[string]any{"result": map[string]any{"attemptStatus": status, "snapshot": x.snapshot(), "run": x.run()}}, nil
 }
 
+// finish takes the outcome of an attempt from whoever has begun it, and says what follows: section 18.7.
+func (env *environment) finish(ctx context.Context, run string, token engine.ID, c *completion, requeue bool) (*execution, string, error) {
+	x, err := env.look(ctx, run)
+	if err != nil {
+		return nil, "", err
+	}
+	switch {
+	case !x.state.Held && !x.state.Unended:
+		return nil, "", fail(http.StatusBadRequest, "Run is already finished")
+	case !x.state.Held || x.state.Token != token || !x.state.Begun:
+		return nil, "", fail(http.StatusBadRequest, "Snapshot ID doesn't match the latest snapshot")
+	}
+	unlock := env.locks.lock(x.rec.ID.String())
+	ops, again, err := env.complete(ctx, x, c, requeue)
+	unlock()
+	if err != nil {
+		return nil, "", err
+	}
+	for to, list := range ops {
+		if err := env.operate(ctx, to, list); err != nil {
+			env.cfg.Log.Warn("metadata of another run", "run", to, "err", err)
+		}
+	}
+	if x, err = env.look(ctx, run); err != nil {
+		return nil, "", err
+	}
+	switch {
+	case again && x.state.Kept:
+		return x, taskpool.RetryImmediately, nil
+	case again:
+		return x, taskpool.RetryQueued, nil
+	}
+	return x, taskpool.Finished, nil
+}
+
 // complete applies the outcome of an attempt. It returns the metadata operations for other runs, and whether another attempt follows.
-func (d *Door) complete(ctx context.Context, x *execution, c *completion, requeue bool) (others map[string][]metadataOp, again bool, err error) {
+func (env *environment) complete(ctx context.Context, x *execution, c *completion, requeue bool) (others map[string][]metadataOp, again bool, err error) {
 	rec := x.rec
-	if err := d.readNote(ctx, rec); err != nil {
+	if err := env.readNote(ctx, rec); err != nil {
 		return nil, false, err
 	}
 	if c.Usage != nil {
 		rec.note.DurationMs += c.Usage.DurationMs
 	}
 	if c.Flushed != nil && c.Flushed.Data != nil {
-		others = d.flush(rec, *c.Flushed.Data, c.Flushed.Type)
+		others = env.flush(rec, *c.Flushed.Data, c.Flushed.Type)
 	}
-	rep := &engine.Report{Run: rec.ID, Request: x.state.Token, Call: engine.CallInfo{Started: rec.Started, Ended: d.cfg.Now().UnixMilli()}}
+	rep := &engine.Report{Run: rec.ID, Request: x.state.Token, Call: engine.CallInfo{Started: rec.Started, Ended: env.cfg.Now().UnixMilli()}}
 	switch {
 	case x.state.Cancelled:
 	case c.OK:
@@ -427,23 +501,23 @@ func (d *Door) complete(ctx context.Context, x *execution, c *completion, requeu
 		}
 		rep.Ops = []engine.Op{{Kind: engine.OpRunDone, Value: value}}
 	case c.Error.Code == "TASK_RUN_CANCELLED":
-		if _, err := d.cfg.Host.Submit(ctx, &engine.Cancel{Run: rec.ID, Reason: "Task run was cancelled"}); err != nil {
+		if _, err := env.cfg.Host.Submit(ctx, &engine.Cancel{Run: rec.ID, Reason: "Task run was cancelled"}); err != nil {
 			return nil, false, err
 		}
-		if x.state, err = do[engine.LeaseState](ctx, d, &engine.ReadLease{Run: rec.ID}); err != nil {
+		if x.state, err = do[engine.LeaseState](ctx, env, &engine.ReadLease{Run: rec.ID}); err != nil {
 			return nil, false, err
 		}
 		rep.Request = x.state.Token
 	default:
-		at, retry := d.retryAt(x, c)
+		at, retry := env.retryAt(x, c)
 		op := engine.Op{Kind: engine.OpRunFailed, Value: c.Error.stored(), Final: !retry, RetryAt: at}
 		rep.Ops, again = []engine.Op{op}, retry
-		if delay := at - d.cfg.Now().UnixMilli(); retry && c.Retry != nil && delay < quickRetry && !requeue {
+		if delay := at - env.cfg.Now().UnixMilli(); retry && c.Retry != nil && delay < quickRetry && !requeue {
 			rep.Keep = &engine.Keep{Hold: max(0, delay) + startHold, Lapse: returned()}
 		}
 	}
-	rep.Rows = []engine.RowPut{d.noteRow(rec.ID, &rec.note)}
-	ok, err := do[bool](ctx, d, rep)
+	rep.Rows = []engine.RowPut{env.noteRow(rec.ID, &rec.note)}
+	ok, err := do[bool](ctx, env, rep)
 	if err == nil && !ok && !x.state.Cancelled && len(rep.Ops) > 0 {
 		err = fail(http.StatusBadRequest, "Snapshot ID doesn't match the latest snapshot")
 	}
@@ -467,15 +541,17 @@ var crashes = map[string]bool{
 }
 
 // retryAt says whether and when a failed attempt is repeated: section 22.4.
-func (d *Door) retryAt(x *execution, c *completion) (int64, bool) {
-	now := d.cfg.Now().UnixMilli()
+func (env *environment) retryAt(x *execution, c *completion) (int64, bool) {
+	now := env.cfg.Now().UnixMilli()
 	switch {
 	case c.Skipped, c.Error.Type == "INTERNAL_ERROR" && final[c.Error.Code], x.state.Attempt+1 >= min(x.state.Max, maxAttempts):
 		return 0, false
 	case c.Retry != nil:
 		return now + max(0, int64(c.Retry.Delay)), true // the timestamp is by the worker's clock
+	case env.deployed() && strings.HasPrefix(c.Error.Code, stalledCode):
+		return now + 250, true
 	case c.Error.Type == "INTERNAL_ERROR" && crashes[c.Error.Code]:
-		return now + backoff(d.workers.named(x.state.Pool).task(x.rec.opts.Task), x.state.Attempt), true
+		return now + backoff(env.pooled(x.state.Pool).task(x.rec.opts.Task), x.state.Attempt), true
 	}
 	return 0, false
 }
@@ -513,9 +589,9 @@ type point struct {
 }
 
 // completed are the waitpoints that a run waited for last.
-func (d *Door) completed(ctx context.Context, x *execution) ([]any, error) {
+func (env *environment) completed(ctx context.Context, x *execution) ([]any, error) {
 	out := []any{}
-	steps, err := history.Steps(ctx, d.cfg.Host, x.rec.ID)
+	steps, err := history.Steps(ctx, env.cfg.Host, x.rec.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -523,7 +599,7 @@ func (d *Door) completed(ctx context.Context, x *execution) ([]any, error) {
 		if s.Seq <= x.state.Mark {
 			continue
 		}
-		v, err := d.completedPoint(ctx, s)
+		v, err := env.completedPoint(ctx, s)
 		if err != nil {
 			return nil, err
 		}
@@ -532,7 +608,7 @@ func (d *Door) completed(ctx context.Context, x *execution) ([]any, error) {
 	return out, nil
 }
 
-func (d *Door) completedPoint(ctx context.Context, s *engine.StepRow) (map[string]any, error) {
+func (env *environment) completedPoint(ctx context.Context, s *engine.StepRow) (map[string]any, error) {
 	var p point
 	if err := json.Unmarshal(s.Opts, &p); err != nil {
 		return nil, err
@@ -553,13 +629,13 @@ func (d *Door) completedPoint(ctx context.Context, s *engine.StepRow) (map[strin
 			v["output"], v["outputType"] = *out.Output, out.Type
 		}
 	case "RUN":
-		return v, d.completedRun(ctx, v, &p)
+		return v, env.completedRun(ctx, v, &p)
 	}
 	return v, nil
 }
 
 // completedRun adds the result of a run that another one waited for.
-func (d *Door) completedRun(ctx context.Context, v map[string]any, p *point) error {
+func (env *environment) completedRun(ctx context.Context, v map[string]any, p *point) error {
 	by := map[string]any{"id": strings.TrimPrefix(p.Run, runPrefix), "friendlyId": p.Run}
 	v["completedByTaskRun"] = by
 	if p.Batch != "" {
@@ -570,7 +646,7 @@ func (d *Door) completedRun(ctx context.Context, v map[string]any, p *point) err
 	}
 	var e *taskError
 	if id, ok := parseID(runPrefix, p.Run); ok {
-		rec, err := d.read(ctx, id)
+		rec, err := env.read(ctx, id)
 		if err != nil {
 			return err
 		}

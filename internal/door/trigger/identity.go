@@ -1,6 +1,7 @@
 package trigger
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -14,19 +15,19 @@ import (
 
 // Section 3: who asks.
 
-// environmentID is the subject of tokens. There is one environment.
-const environmentID = "env_dev"
-
 // DevKey is the secret key that development hands out; any other that begins like it is accepted as well.
 const DevKey = "tr_dev_quartet"
 
 // DevToken is the access token that development suggests to the CLI.
 const DevToken = "tr_pat_quartet"
 
-// caller is who sent a request.
+// accessPrefix begins personal access tokens.
+const accessPrefix = "tr_pat_"
+
+// caller is who sent a request: someone with the key of an environment, with a public token of it, or with an access token.
 type caller struct {
-	key    string  // the secret key or access token
-	claims *claims // of a public token
+	env    *environment // nil: whoever has an access token may use all
+	claims *claims      // of a public token
 }
 
 type callerKey struct{}
@@ -47,13 +48,7 @@ type claims struct {
 	Once   bool     `json:"otu"`
 }
 
-// secretKey is the key that the server gives out.
-func (d *Door) secretKey() string {
-	if k := d.cfg.Key.Reveal(); k != "" {
-		return k
-	}
-	return DevKey
-}
+var errKey = fail(http.StatusUnauthorized, "Invalid or Missing API key")
 
 // authenticate finds out who sent a request.
 func (d *Door) authenticate(r *http.Request) (*caller, error) {
@@ -68,18 +63,50 @@ func (d *Door) authenticate(r *http.Request) (*caller, error) {
 	token = strings.TrimSpace(token)
 	switch {
 	case !ok || token == "":
+		return nil, errKey
 	case strings.Count(token, ".") == 2 && !strings.HasPrefix(token, "tr_"):
-		return d.publicCaller(token)
-	case d.cfg.Key != "" && d.cfg.Key.Equal(token):
-		return &caller{key: token}, nil
-	case d.cfg.Dev && strings.HasPrefix(token, "tr_"):
-		d.keys.note(token)
-		return &caller{key: token}, nil
+		return d.publicCaller(r, token)
+	case strings.HasPrefix(token, accessPrefix):
+		if !d.tokens.valid(token) {
+			return nil, fail(http.StatusUnauthorized, "Invalid or Missing Access Token")
+		}
+		return &caller{}, nil
 	}
-	return nil, fail(http.StatusUnauthorized, "Invalid or Missing API key")
+	env, err := d.keyOwner(r.Context(), token)
+	if err != nil {
+		return nil, err
+	}
+	if env, err = d.branch(r.Context(), env, branchOf(r)); err != nil {
+		return nil, err
+	}
+	return &caller{env: env}, nil
 }
 
-func (d *Door) publicCaller(token string) (*caller, error) {
+// keyOwner is the environment of a secret key. In development a key that nobody has is one of the first project's.
+func (d *Door) keyOwner(ctx context.Context, key string) (*environment, error) {
+	var found *environment
+	for _, env := range d.all() { // each, so that the time taken does not tell which
+		if env.Branch == "" && env.key.Equal(key) {
+			found = env
+		}
+	}
+	if found != nil {
+		return found, nil
+	}
+	slug := keySlug(key)
+	if !d.cfg.Dev || slug == "" {
+		return nil, errKey
+	}
+	d.envs.making.Lock()
+	defer d.envs.making.Unlock()
+	env, err := d.make(ctx, "", slug, "")
+	if err == nil {
+		env.seen.note(key)
+	}
+	return env, err
+}
+
+func (d *Door) publicCaller(r *http.Request, token string) (*caller, error) {
 	unusable := fail(http.StatusUnauthorized, "Public Access Token is invalid. See https://trigger.dev/docs/frontend/overview#authentication for more information.")
 	signed, sig, _ := strings.Cut(token[strings.Index(token, ".")+1:], ".")
 	payload, err := base64.RawURLEncoding.DecodeString(signed)
@@ -90,22 +117,27 @@ func (d *Door) publicCaller(token string) (*caller, error) {
 	if err != nil {
 		return nil, unusable
 	}
-	keys := []string{d.secretKey()}
-	if d.cfg.Dev {
-		keys = append(keys, d.keys.list()...)
-	}
-	text := token[:len(token)-len(sig)-1]
-	if !slices.ContainsFunc(keys, func(k string) bool { return hmac.Equal(sign(k, text), mac) }) {
-		return nil, unusable
-	}
 	c := &claims{}
 	if err := json.Unmarshal(payload, c); err != nil || !c.Pub {
+		return nil, unusable
+	}
+	env := d.find(func(env *environment) bool { return env.id == c.Sub })
+	text := token[:len(token)-len(sig)-1]
+	if env == nil || !slices.ContainsFunc(env.signing(), func(k string) bool { return hmac.Equal(sign(k, text), mac) }) {
 		return nil, unusable
 	}
 	if c.Exp != 0 && d.cfg.Now().Unix() >= c.Exp {
 		return nil, fail(http.StatusUnauthorized, "Public Access Token has expired. See https://trigger.dev/docs/frontend/overview#authentication for more information.")
 	}
-	return &caller{claims: c}, nil
+	return &caller{env: env, claims: c}, nil
+}
+
+// secretKey is the key that the server gives out.
+func (env *environment) secretKey() string { return env.key.Reveal() }
+
+// signing are the keys with which clients may have signed tokens.
+func (env *environment) signing() []string {
+	return append([]string{env.secretKey()}, env.seen.list()...)
 }
 
 func sign(key, text string) []byte {
@@ -115,14 +147,14 @@ func sign(key, text string) []byte {
 }
 
 // mint makes a public token: section 13.1.
-func (d *Door) mint(scopes []string, life time.Duration) string {
-	now := d.cfg.Now().Unix()
+func (env *environment) mint(scopes []string, life time.Duration) string {
+	now := env.cfg.Now().Unix()
 	payload, _ := json.Marshal(map[string]any{ // strings and numbers always marshal
-		"sub": environmentID, "pub": true, "scopes": scopes, "iss": "https://id.trigger.dev", "aud": "https://api.trigger.dev", "iat": now,
+		"sub": env.id, "pub": true, "scopes": scopes, "iss": "https://id.trigger.dev", "aud": "https://api.trigger.dev", "iat": now,
 		"exp": now + int64(life/time.Second),
 	})
 	text := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256"}`)) + "." + base64.RawURLEncoding.EncodeToString(payload)
-	return text + "." + base64.RawURLEncoding.EncodeToString(sign(d.secretKey(), text))
+	return text + "." + base64.RawURLEncoding.EncodeToString(sign(env.secretKey(), text))
 }
 
 // permit refuses a public token that has none of the scopes, each an action and a resource like "read:runs:run_1": section 13.3.
@@ -149,12 +181,12 @@ func covers(has, want string) bool {
 }
 
 // tokenHeaders let the client have a public token for what it made: section 6.1.
-func (d *Door) tokenHeaders(r *http.Request, scopes ...string) http.Header {
+func (env *environment) tokenHeaders(r *http.Request, scopes ...string) http.Header {
 	h := http.Header{}
-	b, _ := json.Marshal(map[string]any{"sub": environmentID, "pub": true}) // strings always marshal
+	b, _ := json.Marshal(map[string]any{"sub": env.id, "pub": true}) // strings always marshal
 	h.Set("X-Trigger-Jwt-Claims", string(b))
 	if callerOf(r).claims != nil {
-		h.Set("X-Trigger-Jwt", d.mint(scopes, time.Hour))
+		h.Set("X-Trigger-Jwt", env.mint(scopes, time.Hour))
 	}
 	return h
 }

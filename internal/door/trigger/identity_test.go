@@ -1,12 +1,17 @@
 package trigger
 
 import (
+	"context"
+	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/quartetjobs/quartet/internal/auth"
+	"github.com/quartetjobs/quartet/internal/engine"
+	"github.com/quartetjobs/quartet/internal/store"
 )
 
 func TestScopes(t *testing.T) {
@@ -31,41 +36,97 @@ func TestScopes(t *testing.T) {
 	f("", "read:runs:run_1", false)
 }
 
+// emptyHost is a shard with nothing in it, which keeps nothing.
+type emptyHost struct{}
+
+func (emptyHost) Submit(_ context.Context, cmd engine.Command) (any, error) {
+	if _, ok := cmd.(*engine.Register); ok {
+		return engine.RegisterReply{}, nil
+	}
+	return nil, nil
+}
+
+func (emptyHost) Get(context.Context, store.Table, []byte) ([]byte, bool, error) {
+	return nil, false, nil
+}
+
+func (emptyHost) List(context.Context, store.Table, []byte) ([]store.Row, error) { return nil, nil }
+
+func (emptyHost) Scan(context.Context, store.Query) ([]store.Row, error) { return nil, nil }
+func (emptyHost) Ready() <-chan struct{}                                 { return nil }
+
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	now := time.UnixMilli(1_800_000_000_000)
-	door := func(dev bool, key string) *Door {
-		return &Door{cfg: Config{Dev: dev, Key: auth.Secret(key), Now: func() time.Time { return now }}}
+	door := func(dev bool, keys ...auth.Secret) *Door {
+		d := New(Config{Host: emptyHost{}, Dev: dev, Env: "default", Box: auth.NewBox("x"), Keys: keys, Now: func() time.Time { return now }})
+		if err := errors.Join(d.loadTokens(t.Context()), d.load(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		return d
 	}
-	try := func(d *Door, token string) bool {
+	who := func(d *Door, token string) string {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("Authorization", token)
-		_, err := d.authenticate(r)
-		return err == nil
+		c, err := d.authenticate(r)
+		switch {
+		case err != nil:
+			return ""
+		case c.env == nil:
+			return "all"
+		}
+		return c.env.Name
 	}
-	dev, prod := door(true, ""), door(false, "tr_dev_0123456789abcdef")
-	for token, want := range map[string][2]bool{
-		"Bearer tr_dev_anything":         {true, false},
-		"Bearer tr_dev_0123456789abcdef": {true, true},
-		"Bearer tr_pat_anything":         {true, false},
-		"Bearer sk_live":                 {false, false},
-		"Bearer ":                        {false, false},
-		"tr_dev_0123456789abcdef":        {false, false},
-		"Basic tr_dev_0123456789abcdef":  {false, false},
+	dev, prod := door(true), door(false, "tr_prod_0123456789abcdef", "tr_stg_0123456789abcdef")
+	for token, want := range map[string][2]string{
+		"Bearer tr_dev_anything":          {"default", ""},
+		"Bearer tr_prod_anything":         {"prod", ""},
+		"Bearer tr_prod_0123456789abcdef": {"prod", "default"},
+		"Bearer tr_stg_0123456789abcdef":  {"staging", "staging"},
+		"Bearer tr_pat_anything":          {"all", ""},
+		"Bearer sk_live":                  {"", ""},
+		"Bearer ":                         {"", ""},
+		"tr_dev_0123456789abcdef":         {"", ""},
+		"Basic tr_dev_0123456789abcdef":   {"", ""},
 	} {
-		if got := [2]bool{try(dev, token), try(prod, token)}; got != want {
-			t.Errorf("%s: %v, want %v", token, got, want)
+		if got := [2]string{who(dev, token), who(prod, token)}; got != want {
+			t.Errorf("%s: %q, want %q", token, got, want)
 		}
 	}
-	token := prod.mint([]string{"read:runs"}, time.Minute)
-	if !try(prod, "Bearer "+token) {
+	env := prod.named("default")
+	token := env.mint([]string{"read:runs"}, time.Minute)
+	if who(prod, "Bearer "+token) != "default" {
 		t.Error("a token of the server's own is refused")
 	}
-	if try(door(true, ""), "Bearer "+token) || try(prod, "Bearer "+token[:len(token)-2]+"xx") || try(prod, "Bearer ..") {
+	if who(dev, "Bearer "+token) != "" || who(prod, "Bearer "+token[:len(token)-2]+"xx") != "" || who(prod, "Bearer ..") != "" {
 		t.Error("a token that the key did not sign is accepted")
 	}
 	now = now.Add(time.Minute)
-	if try(prod, "Bearer "+token) {
+	if who(prod, "Bearer "+token) != "" {
 		t.Error("an expired token is accepted")
 	}
+}
+
+func TestDotenv(t *testing.T) {
+	t.Parallel()
+	got := parseDotenv("# comment\nA=1\nexport B = two words # not this\nC=\"x\\ny\"\nD='a\nb' rest\nE=\n=no\nF=\"open\nG=7")
+	want := map[string]string{"A": "1", "B": "two words", "C": "x\ny", "D": "a\nb", "E": "", "F": "\"open", "G": "7"}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestNewer(t *testing.T) {
+	t.Parallel()
+	f := func(a, b string, want bool) {
+		t.Helper()
+		if newer(a, b) != want {
+			t.Errorf("%s is newer than %s: %v", a, b, !want)
+		}
+	}
+	f("20260301.2", "20260301.1", true)
+	f("20260301.10", "20260301.9", true)
+	f("20260301.1", "20260301.1", false)
+	f("20260302.1", "20260301.9", true)
+	f("20260301.9", "20260302.1", false)
 }

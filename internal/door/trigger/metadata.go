@@ -33,7 +33,7 @@ type flushed struct {
 
 // flush applies what came with a completion to the run's note and returns what is for other runs. What is wrong with it must not keep
 // the attempt from its end, so it is left out.
-func (d *Door) flush(rec *record, data, typ string) map[string][]metadataOp {
+func (env *environment) flush(rec *record, data, typ string) map[string][]metadataOp {
 	p := readPacket(&data, typ)
 	var f flushed
 	if json.Unmarshal(p.Data, &f) != nil {
@@ -62,8 +62,8 @@ func (rec *record) relatives(f *flushed) map[string][]metadataOp {
 }
 
 // operate applies operations to another run.
-func (d *Door) operate(ctx context.Context, run string, ops []metadataOp) error {
-	_, err := d.edit(ctx, run, func(rec *record) error {
+func (env *environment) operate(ctx context.Context, run string, ops []metadataOp) error {
+	_, err := env.edit(ctx, run, func(rec *record) error {
 		m, err := applyMetadata(rec.note.Metadata, ops)
 		if err == nil {
 			rec.note.Metadata = m
@@ -74,24 +74,24 @@ func (d *Door) operate(ctx context.Context, run string, ops []metadataOp) error 
 }
 
 // edit changes a run's note under its lock.
-func (d *Door) edit(ctx context.Context, run string, change func(*record) error) (*record, error) {
-	rec, err := d.mustRead(ctx, run)
+func (env *environment) edit(ctx context.Context, run string, change func(*record) error) (*record, error) {
+	rec, err := env.mustRead(ctx, run)
 	if err != nil {
 		return nil, err
 	}
-	unlock := d.locks.lock(rec.ID.String())
+	unlock := env.locks.lock(rec.ID.String())
 	defer unlock()
-	if err := d.readNote(ctx, rec); err != nil {
+	if err := env.readNote(ctx, rec); err != nil {
 		return nil, err
 	}
 	if err := change(rec); err != nil {
 		return nil, err
 	}
-	_, err = d.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{d.noteRow(rec.ID, &rec.note)}})
+	_, err = env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{env.noteRow(rec.ID, &rec.note)}})
 	return rec, err
 }
 
-func (d *Door) putMetadata(r *http.Request) (any, error) {
+func (env *environment) putMetadata(r *http.Request) (any, error) {
 	var in struct {
 		Metadata json.RawMessage `json:"metadata"`
 		flushed
@@ -99,8 +99,8 @@ func (d *Door) putMetadata(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	rec, err := d.edit(r.Context(), r.PathValue("run"), func(rec *record) error {
-		if rec.Status.Ended() && d.cfg.Now().UnixMilli()-rec.Ended > engine.Hour {
+	rec, err := env.edit(r.Context(), r.PathValue("run"), func(rec *record) error {
+		if rec.Status.Ended() && env.cfg.Now().UnixMilli()-rec.Ended > engine.Hour {
 			return invalid("Cannot update metadata for a completed run")
 		}
 		m := rec.note.Metadata
@@ -115,15 +115,15 @@ func (d *Door) putMetadata(r *http.Request) (any, error) {
 		return nil, err
 	}
 	for to, ops := range rec.relatives(&in.flushed) { // each is another run
-		if err := d.operate(r.Context(), to, ops); err != nil {
+		if err := env.operate(r.Context(), to, ops); err != nil {
 			return nil, err
 		}
 	}
 	return map[string]any{"metadata": orEmpty(rec.note.Metadata)}, nil
 }
 
-func (d *Door) getMetadata(r *http.Request) (any, error) {
-	rec, err := d.mustRead(r.Context(), r.PathValue("run"))
+func (env *environment) getMetadata(r *http.Request) (any, error) {
+	rec, err := env.mustRead(r.Context(), r.PathValue("run"))
 	if err != nil {
 		return nil, err
 	}

@@ -20,9 +20,9 @@ const (
 )
 
 func (d *Door) queueRoutes() {
-	d.route("GET /api/v1/queues", secret, (*Door).listQueues)
-	d.route("GET /api/v1/queues/{queue...}", secret, (*Door).getQueue)
-	d.route("POST /api/v1/queues/{queue...}", secret, (*Door).changeQueue)
+	d.route("GET /api/v1/queues", secret, (*environment).listQueues)
+	d.route("GET /api/v1/queues/{queue...}", secret, (*environment).getQueue)
+	d.route("POST /api/v1/queues/{queue...}", secret, (*environment).changeQueue)
 }
 
 func queueID(name string) string {
@@ -43,8 +43,8 @@ func joins(name, key string, limit *int) []engine.QueueJoin {
 }
 
 // limitQueues gives queues that exist the limits of a new worker; a limit that somebody set by hand stays.
-func (d *Door) limitQueues(ctx context.Context, w *worker) error {
-	states, err := do[[]engine.QueueState](ctx, d, &engine.ReadQueues{Env: d.cfg.Env, Prefix: slotPrefix})
+func (env *environment) limitQueues(ctx context.Context, w *worker) error {
+	states, err := do[[]engine.QueueState](ctx, env, &engine.ReadQueues{Env: env.Name, Prefix: slotPrefix})
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (d *Door) limitQueues(ctx context.Context, w *worker) error {
 		if states[i].PinParallelism || states[i].Parallelism == n {
 			continue
 		}
-		if _, err := d.cfg.Host.Submit(ctx, &engine.SetQueue{Env: d.cfg.Env, Name: states[i].Name, Parallelism: &n}); err != nil {
+		if _, err := env.cfg.Host.Submit(ctx, &engine.SetQueue{Env: env.Name, Name: states[i].Name, Parallelism: &n}); err != nil {
 			return err
 		}
 	}
@@ -65,7 +65,7 @@ func (d *Door) limitQueues(ctx context.Context, w *worker) error {
 }
 
 // queueView is section 11.2.
-func (d *Door) queueView(s *engine.QueueState) map[string]any {
+func (env *environment) queueView(s *engine.QueueState) map[string]any {
 	name := strings.TrimPrefix(s.Name, namePrefix)
 	short, isTask := strings.CutPrefix(name, slugPrefix)
 	typ := "custom"
@@ -74,28 +74,28 @@ func (d *Door) queueView(s *engine.QueueState) map[string]any {
 	}
 	v := map[string]any{"id": queueID(name), "name": short, "type": typ, "running": s.Active, "queued": s.Waiting, "paused": s.Paused, "concurrencyLimit": nil}
 	limits := map[string]any{"current": nil, "base": nil, "override": nil, "overriddenAt": nil, "overriddenBy": nil}
-	if l := d.workers.newest().limitOf(name); l != nil {
+	if l := env.current().limitOf(name); l != nil {
 		v["concurrencyLimit"], limits["current"], limits["base"] = *l, *l, *l
 	}
 	v["concurrency"] = limits
 	return v
 }
 
-func (d *Door) queues(ctx context.Context) ([]engine.QueueState, error) {
-	return do[[]engine.QueueState](ctx, d, &engine.ReadQueues{Env: d.cfg.Env, Prefix: namePrefix})
+func (env *environment) queues(ctx context.Context) ([]engine.QueueState, error) {
+	return do[[]engine.QueueState](ctx, env, &engine.ReadQueues{Env: env.Name, Prefix: namePrefix})
 }
 
 // listQueues is GET /api/v1/queues.
-func (d *Door) listQueues(r *http.Request) (any, error) {
-	states, err := d.queues(r.Context())
+func (env *environment) listQueues(r *http.Request) (any, error) {
+	states, err := env.queues(r.Context())
 	if err != nil {
 		return nil, err
 	}
-	return pageOf(r, states, func(s *engine.QueueState) any { return d.queueView(s) })
+	return pageOf(r, states, func(s *engine.QueueState) any { return env.queueView(s) })
 }
 
 // findQueue finds the queue that a path names.
-func (d *Door) findQueue(r *http.Request, param, typ string) (*engine.QueueState, error) {
+func (env *environment) findQueue(r *http.Request, param, typ string) (*engine.QueueState, error) {
 	name, err := url.PathUnescape(param) // slashes are encoded twice
 	if err != nil {
 		return nil, fail(http.StatusBadRequest, "Invalid Params")
@@ -103,7 +103,7 @@ func (d *Door) findQueue(r *http.Request, param, typ string) (*engine.QueueState
 	if typ == "task" {
 		name = slugPrefix + name
 	}
-	states, err := d.queues(r.Context())
+	states, err := env.queues(r.Context())
 	if err != nil {
 		return nil, err
 	}
@@ -116,16 +116,16 @@ func (d *Door) findQueue(r *http.Request, param, typ string) (*engine.QueueState
 }
 
 // getQueue is GET /api/v1/queues/{queue}.
-func (d *Door) getQueue(r *http.Request) (any, error) {
-	s, err := d.findQueue(r, r.PathValue("queue"), r.URL.Query().Get("type"))
+func (env *environment) getQueue(r *http.Request) (any, error) {
+	s, err := env.findQueue(r, r.PathValue("queue"), r.URL.Query().Get("type"))
 	if err != nil {
 		return nil, err
 	}
-	return d.queueView(s), nil
+	return env.queueView(s), nil
 }
 
 // changeQueue is POST /api/v1/queues/{queue}/pause.
-func (d *Door) changeQueue(r *http.Request) (any, error) {
+func (env *environment) changeQueue(r *http.Request) (any, error) {
 	param, ok := strings.CutSuffix(r.PathValue("queue"), "/pause")
 	if !ok {
 		return nil, fail(http.StatusNotImplemented, "This server does not override the limits of queues yet")
@@ -140,14 +140,14 @@ func (d *Door) changeQueue(r *http.Request) (any, error) {
 	if in.Action != "pause" && in.Action != "resume" {
 		return nil, fail(http.StatusBadRequest, "the action is pause or resume")
 	}
-	s, err := d.findQueue(r, param, in.Type)
+	s, err := env.findQueue(r, param, in.Type)
 	if err != nil {
 		return nil, err
 	}
 	paused := in.Action == "pause"
-	if _, err := d.cfg.Host.Submit(r.Context(), &engine.SetQueue{Env: d.cfg.Env, Name: s.Name, Paused: &paused}); err != nil {
+	if _, err := env.cfg.Host.Submit(r.Context(), &engine.SetQueue{Env: env.Name, Name: s.Name, Paused: &paused}); err != nil {
 		return nil, err
 	}
 	s.Paused = paused
-	return d.queueView(s), nil
+	return env.queueView(s), nil
 }

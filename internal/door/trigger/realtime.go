@@ -1,7 +1,6 @@
 package trigger
 
 import (
-	"context"
 	"errors"
 	"hash/fnv"
 	"net/http"
@@ -26,9 +25,9 @@ const (
 )
 
 func (d *Door) realtimeRoutes() {
-	d.mux.HandleFunc("GET /realtime/v1/runs/{run}", func(w http.ResponseWriter, r *http.Request) {
-		d.serveShape(w, r, r.PathValue("run"), func(r *http.Request) ([]*execution, error) {
-			x, err := d.look(r.Context(), r.PathValue("run"))
+	d.serve("GET /realtime/v1/runs/{run}", public, func(env *environment, w http.ResponseWriter, r *http.Request) {
+		env.serveShape(w, r, r.PathValue("run"), func(r *http.Request) ([]*execution, error) {
+			x, err := env.look(r.Context(), r.PathValue("run"))
 			if err != nil {
 				var in *inputError
 				if errors.As(err, &in) {
@@ -39,9 +38,9 @@ func (d *Door) realtimeRoutes() {
 			return []*execution{x}, permitRun(r, x.rec, "read")
 		})
 	})
-	d.mux.HandleFunc("GET /realtime/v1/runs", func(w http.ResponseWriter, r *http.Request) {
+	d.serve("GET /realtime/v1/runs", public, func(env *environment, w http.ResponseWriter, r *http.Request) {
 		tags := strings.Split(r.URL.Query().Get("tags"), ",")
-		d.serveShape(w, r, "", func(r *http.Request) ([]*execution, error) {
+		env.serveShape(w, r, "", func(r *http.Request) ([]*execution, error) {
 			scopes := []string{"read:runs", "read:tags"}
 			for _, t := range tags {
 				scopes = append(scopes, "read:tags:"+t)
@@ -49,22 +48,22 @@ func (d *Door) realtimeRoutes() {
 			if err := permit(r, scopes...); err != nil {
 				return nil, err
 			}
-			return d.tagged(r, tags)
+			return env.tagged(r, tags)
 		})
 	})
-	d.mux.HandleFunc("GET /realtime/v1/batches/{batch}", func(w http.ResponseWriter, r *http.Request) {
+	d.serve("GET /realtime/v1/batches/{batch}", public, func(env *environment, w http.ResponseWriter, r *http.Request) {
 		id := r.PathValue("batch")
-		d.serveShape(w, r, "", func(r *http.Request) ([]*execution, error) {
+		env.serveShape(w, r, "", func(r *http.Request) ([]*execution, error) {
 			if err := permit(r, "read:batch:"+id, "read:batch"); err != nil {
 				return nil, err
 			}
-			b, err := d.readBatch(r.Context(), id)
+			b, err := env.readBatch(r.Context(), id)
 			if err != nil || b == nil {
 				return nil, err
 			}
 			var list []*execution
 			for _, run := range b.runs() {
-				if x, err := d.look(r.Context(), friendly(runPrefix, run)); err == nil {
+				if x, err := env.look(r.Context(), friendly(runPrefix, run)); err == nil {
 					list = append(list, x)
 				}
 			}
@@ -74,39 +73,33 @@ func (d *Door) realtimeRoutes() {
 }
 
 // tagged are the runs that have all of some tags.
-func (d *Door) tagged(r *http.Request, tags []string) ([]*execution, error) {
+func (env *environment) tagged(r *http.Request, tags []string) ([]*execution, error) {
 	since := shapeAge
 	if span, ok := parseDuration(r.URL.Query().Get("createdAt")); ok {
 		since = min(span, shapeAge)
 	}
-	f := &runFilter{tags: tags[:min(1, len(tags))], from: d.cfg.Now().Add(-since).UnixMilli()}
+	f := &runFilter{tags: tags[:min(1, len(tags))], from: env.cfg.Now().Add(-since).UnixMilli()}
 	var from engine.ID
 	_ = from.SetTime(uint64(max(0, f.from))) // it is a time
-	found, _, err := d.findRuns(r, f, store.Query{Table: store.Runs, Desc: true, Limit: 200, From: from.Bytes()}, maxShape)
+	found, _, err := env.findRuns(r, f, store.Query{Table: store.Runs, Desc: true, Limit: 200, From: from.Bytes()}, maxShape)
 	return slices.DeleteFunc(found, func(x *execution) bool {
 		return slices.ContainsFunc(tags, func(t string) bool { return t != "" && !slices.Contains(x.rec.note.Tags, t) })
 	}), err
 }
 
 // serveShape answers one request of a subscription. run names the only run that it is about, "" for a list.
-func (d *Door) serveShape(w http.ResponseWriter, r *http.Request, run string, rows func(*http.Request) ([]*execution, error)) {
-	caller, err := d.authenticate(r)
-	if err != nil {
-		d.writeError(w, r, err)
-		return
-	}
-	r = r.WithContext(context.WithValue(r.Context(), callerKey{}, caller))
+func (env *environment) serveShape(w http.ResponseWriter, r *http.Request, run string, rows func(*http.Request) ([]*execution, error)) {
 	q := r.URL.Query()
 	_, seen, _ := strings.Cut(q.Get("offset"), "_")
 	live := q.Get("live") == "true"
 	end := time.NewTimer(livePoll)
 	defer end.Stop()
 	for over := false; ; {
-		changed, forget := d.watchers.watch(run)
+		changed, forget := env.watchers.watch(run)
 		list, err := rows(r)
 		if err != nil {
 			forget()
-			d.writeError(w, r, err)
+			env.writeError(w, r, err)
 			return
 		}
 		messages, sum := shapeOf(list, strings.Split(q.Get("skipColumns"), ","), live, oldAPI(r))
@@ -115,14 +108,14 @@ func (d *Door) serveShape(w http.ResponseWriter, r *http.Request, run string, ro
 			if live && sum == seen {
 				messages = messages[len(messages)-1:]
 			}
-			d.writeShape(w, messages, sum, live)
+			env.writeShape(w, messages, sum, live)
 			return
 		}
 		select {
 		case <-changed:
 		case <-end.C:
 			over = true
-		case <-d.sockets.closed:
+		case <-env.sockets.closed:
 			over = true
 		case <-r.Context().Done():
 			forget()
@@ -139,10 +132,10 @@ func (d *Door) serveShape(w http.ResponseWriter, r *http.Request, run string, ro
 	}
 }
 
-func (d *Door) writeShape(w http.ResponseWriter, messages []any, sum string, live bool) {
+func (env *environment) writeShape(w http.ResponseWriter, messages []any, sum string, live bool) {
 	h := w.Header()
 	h.Set("Electric-Handle", "runs")
-	h.Set("Electric-Offset", strconv.FormatInt(d.cfg.Now().UnixMilli(), 10)+"_"+sum)
+	h.Set("Electric-Offset", strconv.FormatInt(env.cfg.Now().UnixMilli(), 10)+"_"+sum)
 	h.Set("Cache-Control", "no-store")
 	if live {
 		h.Set("Electric-Cursor", sum)

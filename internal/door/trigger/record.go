@@ -51,6 +51,7 @@ type note struct {
 	Output     packet          `json:"output"`
 	DurationMs float64         `json:"durationMs,omitempty"`
 	Worker     string          `json:"worker,omitempty"`
+	Machine    string          `json:"machine,omitempty"` // in place of the one that it was triggered with
 	Attempt    int             `json:"attempt,omitempty"` // the latest, from 1
 	UpdatedAt  int64           `json:"updatedAt"`
 }
@@ -69,18 +70,18 @@ const (
 	childNote = "child/"
 )
 
-func (d *Door) noteRow(run engine.ID, n *note) engine.RowPut {
-	n.UpdatedAt = max(n.UpdatedAt+1, d.cfg.Now().UnixMilli())
+func (env *environment) noteRow(run engine.ID, n *note) engine.RowPut {
+	n.UpdatedAt = max(n.UpdatedAt+1, env.cfg.Now().UnixMilli())
 	return engine.RowPut{Table: store.Steps, Key: engine.NoteKey(run, runNote), Value: mustJSON(n)}
 }
 
 // read reads a run; nil when there is none of this door.
-func (d *Door) read(ctx context.Context, id engine.ID) (*record, error) {
-	row, err := history.Run(ctx, d.cfg.Host, id)
-	if err != nil || row == nil || !strings.HasPrefix(row.Slug, slugPrefix) || row.App != appName || len(row.Events) == 0 {
+func (env *environment) read(ctx context.Context, id engine.ID) (*record, error) {
+	row, err := history.Run(ctx, env.cfg.Host, id)
+	if err != nil || row == nil || row.Env != env.Name || !strings.HasPrefix(row.Slug, slugPrefix) || row.App != appName || len(row.Events) == 0 {
 		return nil, err
 	}
-	ev, err := history.Event(ctx, d.cfg.Host, row.Env, row.Events[0])
+	ev, err := history.Event(ctx, env.cfg.Host, row.Env, row.Events[0])
 	if err != nil || ev == nil {
 		return nil, err
 	}
@@ -94,11 +95,11 @@ func (d *Door) read(ctx context.Context, id engine.ID) (*record, error) {
 	if len(ev.Data) > 0 {
 		rec.payload.Data = ev.Data
 	}
-	return rec, d.readNote(ctx, rec)
+	return rec, env.readNote(ctx, rec)
 }
 
-func (d *Door) readNote(ctx context.Context, rec *record) error {
-	raw, ok, err := d.cfg.Host.Get(ctx, store.Steps, engine.NoteKey(rec.ID, runNote))
+func (env *environment) readNote(ctx context.Context, rec *record) error {
+	raw, ok, err := env.cfg.Host.Get(ctx, store.Steps, engine.NoteKey(rec.ID, runNote))
 	if err != nil {
 		return err
 	}
@@ -132,9 +133,9 @@ func (rec *record) output() (text, typ string, ok bool) {
 }
 
 // mustRead reads the run that a path names.
-func (d *Door) mustRead(ctx context.Context, friendlyID string) (*record, error) {
+func (env *environment) mustRead(ctx context.Context, friendlyID string) (*record, error) {
 	if id, ok := parseID(runPrefix, friendlyID); ok {
-		rec, err := d.read(ctx, id)
+		rec, err := env.read(ctx, id)
 		if err != nil || rec != nil {
 			return rec, err
 		}
@@ -143,8 +144,8 @@ func (d *Door) mustRead(ctx context.Context, friendlyID string) (*record, error)
 }
 
 // children lists the runs that a run triggered.
-func (d *Door) children(ctx context.Context, run engine.ID) ([]engine.ID, error) {
-	rows, err := d.cfg.Host.List(ctx, store.Steps, engine.RunKey(run))
+func (env *environment) children(ctx context.Context, run engine.ID) ([]engine.ID, error) {
+	rows, err := env.cfg.Host.List(ctx, store.Steps, engine.RunKey(run))
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +234,7 @@ const (
 )
 
 // status is a run's status by its internal name.
-func (d *Door) status(rec *record, s engine.LeaseState) string {
+func (env *environment) status(rec *record, s engine.LeaseState) string {
 	switch rec.Status {
 	case engine.Completed:
 		return statusDone
@@ -243,7 +244,7 @@ func (d *Door) status(rec *record, s engine.LeaseState) string {
 		}
 		return statusCanceled
 	case engine.Failed:
-		return failedStatus(rec.failure())
+		return env.failedStatus(rec.failure())
 	}
 	switch {
 	case s.Held && s.Blocked:
@@ -254,7 +255,7 @@ func (d *Door) status(rec *record, s engine.LeaseState) string {
 		return statusDequeued
 	case s.Attempt > 0:
 		return statusRetrying
-	case s.Due > d.cfg.Now().UnixMilli():
+	case s.Due > env.cfg.Now().UnixMilli():
 		return statusDelayed
 	case s.Pool == "":
 		return statusVersion
@@ -263,14 +264,19 @@ func (d *Door) status(rec *record, s engine.LeaseState) string {
 }
 
 // failedStatus is section 22.5.
-func failedStatus(e *taskError) string {
+func (env *environment) failedStatus(e *taskError) string {
 	if e.Type != "INTERNAL_ERROR" {
 		return statusFailed
 	}
 	switch e.Code {
 	case "RECURSIVE_WAIT_DEADLOCK", "TASK_INPUT_ERROR", "TASK_OUTPUT_ERROR", "TASK_MIDDLEWARE_ERROR", "TASK_RUN_UNCAUGHT_EXCEPTION":
 		return statusFailed
-	case "TASK_RUN_CANCELLED", "TASK_RUN_STALLED_EXECUTING", "TASK_RUN_STALLED_EXECUTING_WITH_WAITPOINTS":
+	case "TASK_RUN_CANCELLED":
+		return statusCanceled
+	case stalledCode, stalledCode + "_WITH_WAITPOINTS":
+		if env.deployed() {
+			return statusFailed
+		}
 		return statusCanceled
 	case "MAX_DURATION_EXCEEDED":
 		return statusTimedOut

@@ -16,16 +16,16 @@ import (
 // Section 8: what became of runs.
 
 func (d *Door) runRoutes() {
-	d.route("GET /api/v3/runs/{run}", public, (*Door).getRun)
-	d.route("GET /api/v1/runs", secret, (*Door).listRuns)
-	d.route("POST /api/v2/runs/{run}/cancel", public, (*Door).cancelRun)
-	d.route("POST /api/v1/runs/{run}/cancel", public, (*Door).cancelRun)
-	d.route("POST /api/v1/runs/{run}/replay", secret, (*Door).replayRun)
-	d.route("POST /api/v1/runs/{run}/reschedule", secret, (*Door).rescheduleRun)
-	d.route("POST /api/v1/runs/{run}/tags", secret, (*Door).addTags)
-	d.route("GET /api/v1/runs/{run}/result", secret, (*Door).runResult)
-	d.route("PUT /api/v1/runs/{run}/metadata", secret, (*Door).putMetadata)
-	d.route("GET /api/v1/runs/{run}/metadata", secret, (*Door).getMetadata)
+	d.route("GET /api/v3/runs/{run}", public, (*environment).getRun)
+	d.route("GET /api/v1/runs", secret, (*environment).listRuns)
+	d.route("POST /api/v2/runs/{run}/cancel", public, (*environment).cancelRun)
+	d.route("POST /api/v1/runs/{run}/cancel", public, (*environment).cancelRun)
+	d.route("POST /api/v1/runs/{run}/replay", secret, (*environment).replayRun)
+	d.route("POST /api/v1/runs/{run}/reschedule", secret, (*environment).rescheduleRun)
+	d.route("POST /api/v1/runs/{run}/tags", secret, (*environment).addTags)
+	d.route("GET /api/v1/runs/{run}/result", secret, (*environment).runResult)
+	d.route("PUT /api/v1/runs/{run}/metadata", secret, (*environment).putMetadata)
+	d.route("GET /api/v1/runs/{run}/metadata", secret, (*environment).getMetadata)
 }
 
 // publicName is a status as the API has it: section 2.3.
@@ -69,7 +69,7 @@ func oldStatus(s string) string {
 func oldAPI(r *http.Request) bool { return r.Header.Get("X-Trigger-Api-Version") == "" }
 
 // common are the fields that every form of a run has.
-func (d *Door) common(rec *record, status string, old bool) map[string]any {
+func (env *environment) common(rec *record, status string, old bool) map[string]any {
 	name := publicName(status, old)
 	is := func(names ...string) bool { return slices.Contains(names, name) }
 	completed := finalStatus(status)
@@ -98,7 +98,7 @@ func (d *Door) common(rec *record, status string, old bool) map[string]any {
 			v[k] = text
 		}
 	}
-	if w := d.workers.named(rec.note.Worker); w != nil {
+	if w := env.workers.named(rec.note.Worker); w != nil {
 		v["version"] = w.Version
 	}
 	if len(rec.note.Metadata) > 0 {
@@ -108,8 +108,8 @@ func (d *Door) common(rec *record, status string, old bool) map[string]any {
 }
 
 // related is a run as its relatives show it.
-func (d *Door) related(rec *record, status string, old bool) map[string]any {
-	v := d.common(rec, status, old)
+func (env *environment) related(rec *record, status string, old bool) map[string]any {
+	v := env.common(rec, status, old)
 	v["depth"] = rec.opts.Depth
 	f := "trigger"
 	if rec.opts.Batch != "" {
@@ -132,9 +132,9 @@ func permitRun(r *http.Request, rec *record, action string) error {
 }
 
 // getRun is GET /api/v3/runs/{run}.
-func (d *Door) getRun(r *http.Request) (any, error) {
+func (env *environment) getRun(r *http.Request) (any, error) {
 	ctx := r.Context()
-	x, err := d.look(ctx, r.PathValue("run"))
+	x, err := env.look(ctx, r.PathValue("run"))
 	if err != nil {
 		return nil, err
 	}
@@ -143,18 +143,18 @@ func (d *Door) getRun(r *http.Request) (any, error) {
 		return nil, err
 	}
 	old := oldAPI(r)
-	v := d.related(rec, x.status, old)
+	v := env.related(rec, x.status, old)
 	v["attempts"], v["attemptCount"] = []any{}, rec.note.Attempt
 	if rec.payload.Type == typeStore {
 		if text, ok := rec.payload.text(); ok {
-			v["payloadPresignedUrl"] = d.packetURL(r, text)
+			v["payloadPresignedUrl"] = env.packetURL(r, text)
 		}
 	} else if rec.payload.Data != nil {
 		v["payload"] = rec.payload.Data
 	}
 	if rec.Status == engine.Completed {
 		if text, typ, ok := rec.output(); ok && typ == typeStore {
-			v["outputPresignedUrl"] = d.packetURL(r, text)
+			v["outputPresignedUrl"] = env.packetURL(r, text)
 		} else if ok {
 			v["output"] = json.RawMessage(rec.Output)
 		}
@@ -166,18 +166,18 @@ func (d *Door) getRun(r *http.Request) (any, error) {
 		if id == "" {
 			continue
 		}
-		if o, err := d.look(ctx, id); err == nil {
-			related[k] = d.related(o.rec, o.status, old)
+		if o, err := env.look(ctx, id); err == nil {
+			related[k] = env.related(o.rec, o.status, old)
 		}
 	}
-	ids, err := d.children(ctx, rec.ID)
+	ids, err := env.children(ctx, rec.ID)
 	if err != nil {
 		return nil, err
 	}
 	children := []any{}
 	for _, id := range ids[:min(len(ids), 100)] {
-		if o, err := d.look(ctx, friendly(runPrefix, id)); err == nil {
-			children = append(children, d.related(o.rec, o.status, old))
+		if o, err := env.look(ctx, friendly(runPrefix, id)); err == nil {
+			children = append(children, env.related(o.rec, o.status, old))
 		}
 	}
 	if len(children) > 0 {
@@ -223,7 +223,7 @@ var publicStatuses = []string{
 	"REATTEMPTING", "FROZEN", "INTERRUPTED", "WAITING_FOR_DEPLOY",
 }
 
-func (d *Door) readFilter(r *http.Request) (*runFilter, error) {
+func (env *environment) readFilter(r *http.Request) (*runFilter, error) {
 	q := r.URL.Query()
 	list := func(name string) []string {
 		if s := q.Get("filter[" + name + "]"); s != "" {
@@ -251,7 +251,7 @@ func (d *Door) readFilter(r *http.Request) (*runFilter, error) {
 		}
 		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 			*to = n
-		} else if at, ok := parseWhen(s, d.cfg.Now()); ok {
+		} else if at, ok := parseWhen(s, env.cfg.Now()); ok {
 			*to = at
 		} else {
 			return nil, fail(http.StatusBadRequest, "Invalid date %s", s)
@@ -262,7 +262,7 @@ func (d *Door) readFilter(r *http.Request) (*runFilter, error) {
 		if !ok {
 			return nil, fail(http.StatusBadRequest, "Invalid period %s", s)
 		}
-		f.from = max(f.from, d.cfg.Now().Add(-span).UnixMilli())
+		f.from = max(f.from, env.cfg.Now().Add(-span).UnixMilli())
 	}
 	return f, nil
 }
@@ -280,8 +280,8 @@ func (f *runFilter) matches(rec *record, version string) bool {
 const maxScanned = 20_000
 
 // listRuns is GET /api/v1/runs, the newest first.
-func (d *Door) listRuns(r *http.Request) (any, error) {
-	f, err := d.readFilter(r)
+func (env *environment) listRuns(r *http.Request) (any, error) {
+	f, err := env.readFilter(r)
 	if err != nil {
 		return nil, err
 	}
@@ -299,7 +299,7 @@ func (d *Door) listRuns(r *http.Request) (any, error) {
 	} else if id, ok := parseID(runPrefix, q.Get("page[before]")); ok {
 		backwards, query.Desc, query.From = true, false, append(id.Bytes(), 0)
 	}
-	found, more, err := d.findRuns(r, f, query, size)
+	found, more, err := env.findRuns(r, f, query, size)
 	if err != nil {
 		return nil, err
 	}
@@ -308,8 +308,8 @@ func (d *Door) listRuns(r *http.Request) (any, error) {
 	}
 	data := []any{}
 	for _, x := range found {
-		v := d.related(x.rec, x.status, oldAPI(r))
-		v["env"] = map[string]any{"id": environmentID, "name": "dev"}
+		v := env.related(x.rec, x.status, oldAPI(r))
+		v["env"] = map[string]any{"id": env.id, "name": env.Slug}
 		data = append(data, v)
 	}
 	pages := map[string]string{}
@@ -326,16 +326,16 @@ func (d *Door) listRuns(r *http.Request) (any, error) {
 }
 
 // findRuns collects size runs that match, and says whether there are more.
-func (d *Door) findRuns(r *http.Request, f *runFilter, q store.Query, size int) (found []*execution, more bool, err error) {
+func (env *environment) findRuns(r *http.Request, f *runFilter, q store.Query, size int) (found []*execution, more bool, err error) {
 	ctx := r.Context()
 	for scanned := 0; scanned < maxScanned; {
-		rows, err := d.cfg.Host.Scan(ctx, q)
+		rows, err := env.cfg.Host.Scan(ctx, q)
 		if err != nil {
 			return nil, false, err
 		}
 		for _, row := range rows {
 			scanned++
-			x, err := d.candidate(ctx, row)
+			x, err := env.candidate(ctx, row)
 			if err != nil {
 				return nil, false, err
 			}
@@ -343,7 +343,7 @@ func (d *Door) findRuns(r *http.Request, f *runFilter, q store.Query, size int) 
 				continue
 			}
 			version := ""
-			if w := d.workers.named(x.rec.note.Worker); w != nil {
+			if w := env.workers.named(x.rec.note.Worker); w != nil {
 				version = w.Version
 			}
 			if !f.matches(x.rec, version) || len(f.status) > 0 && !slices.Contains(f.status, publicName(x.status, oldAPI(r))) {
@@ -368,52 +368,52 @@ func (d *Door) findRuns(r *http.Request, f *runFilter, q store.Query, size int) 
 }
 
 // candidate is a row of Runs as a run of this door; nil when it is another's.
-func (d *Door) candidate(ctx context.Context, row store.Row) (*execution, error) {
+func (env *environment) candidate(ctx context.Context, row store.Row) (*execution, error) {
 	run, err := engine.ParseRunRow(row.Value)
-	if err != nil || run.App != appName || !strings.HasPrefix(run.Slug, slugPrefix) || run.Env != d.cfg.Env {
+	if err != nil || run.App != appName || !strings.HasPrefix(run.Slug, slugPrefix) || run.Env != env.Name {
 		return nil, err
 	}
-	rec, err := d.read(ctx, run.ID)
+	rec, err := env.read(ctx, run.ID)
 	if err != nil || rec == nil {
 		return nil, err
 	}
 	var s engine.LeaseState
 	if !rec.Status.Ended() {
-		if s, err = do[engine.LeaseState](ctx, d, &engine.ReadLease{Run: run.ID}); err != nil {
+		if s, err = do[engine.LeaseState](ctx, env, &engine.ReadLease{Run: run.ID}); err != nil {
 			return nil, err
 		}
 	}
-	return &execution{rec, s, d.status(rec, s)}, nil
+	return &execution{rec, s, env.status(rec, s)}, nil
 }
 
 // cancelRun is POST /api/v2/runs/{run}/cancel.
-func (d *Door) cancelRun(r *http.Request) (any, error) {
-	rec, err := d.mustRead(r.Context(), r.PathValue("run"))
+func (env *environment) cancelRun(r *http.Request) (any, error) {
+	rec, err := env.mustRead(r.Context(), r.PathValue("run"))
 	if err != nil {
 		return nil, err
 	}
 	if err := permitRun(r, rec, "write"); err != nil {
 		return nil, err
 	}
-	if _, err := d.cancel(r.Context(), rec.ID, "Cancelled by user"); err != nil {
+	if _, err := env.cancel(r.Context(), rec.ID, "Cancelled by user"); err != nil {
 		return nil, err
 	}
 	return map[string]string{"id": friendly(runPrefix, rec.ID)}, nil
 }
 
 // cancel ends a run and the runs below it: section 22.10. False when it had ended.
-func (d *Door) cancel(ctx context.Context, run engine.ID, reason string) (bool, error) {
+func (env *environment) cancel(ctx context.Context, run engine.ID, reason string) (bool, error) {
 	first := true
 	var done bool
 	for queue := []engine.ID{run}; len(queue) > 0; queue = queue[1:] {
-		rec, err := d.read(ctx, queue[0])
+		rec, err := env.read(ctx, queue[0])
 		if err != nil {
 			return done, err
 		}
 		if rec == nil {
 			continue
 		}
-		ok, err := do[bool](ctx, d, &engine.Cancel{Run: queue[0], Reason: reason})
+		ok, err := do[bool](ctx, env, &engine.Cancel{Run: queue[0], Reason: reason})
 		if err != nil {
 			return done, err
 		}
@@ -423,7 +423,7 @@ func (d *Door) cancel(ctx context.Context, run engine.ID, reason string) (bool, 
 		if !ok {
 			continue // what ended before leaves its children alone
 		}
-		below, err := d.children(ctx, queue[0])
+		below, err := env.children(ctx, queue[0])
 		if err != nil {
 			return done, err
 		}
@@ -433,8 +433,8 @@ func (d *Door) cancel(ctx context.Context, run engine.ID, reason string) (bool, 
 }
 
 // replayRun is POST /api/v1/runs/{run}/replay.
-func (d *Door) replayRun(r *http.Request) (any, error) {
-	rec, err := d.mustRead(r.Context(), r.PathValue("run"))
+func (env *environment) replayRun(r *http.Request) (any, error) {
+	rec, err := env.mustRead(r.Context(), r.PathValue("run"))
 	if err != nil {
 		return nil, err
 	}
@@ -467,12 +467,12 @@ func (d *Door) replayRun(r *http.Request) (any, error) {
 			Limit *int   `json:"concurrencyLimit"`
 		}{Name: queue}
 	}
-	o, err := d.order(r, rec.opts.Task, &in)
+	o, err := env.order(r, rec.opts.Task, &in)
 	if err != nil {
 		return nil, err
 	}
 	o.opts.Replay = true
-	s, err := d.place(r.Context(), o)
+	s, err := env.place(r.Context(), o)
 	if err != nil {
 		return nil, err
 	}
@@ -497,33 +497,33 @@ func overrideReplay(in *triggerBody, queue *string, name string, v json.RawMessa
 }
 
 // rescheduleRun is POST /api/v1/runs/{run}/reschedule.
-func (d *Door) rescheduleRun(r *http.Request) (any, error) {
+func (env *environment) rescheduleRun(r *http.Request) (any, error) {
 	var in struct {
 		Delay json.RawMessage `json:"delay"`
 	}
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	rec, err := d.mustRead(r.Context(), r.PathValue("run"))
+	rec, err := env.mustRead(r.Context(), r.PathValue("run"))
 	if err != nil {
 		return nil, err
 	}
-	at, ok := parseWhen(scalar(in.Delay), d.cfg.Now())
+	at, ok := parseWhen(scalar(in.Delay), env.cfg.Now())
 	if !ok {
 		return nil, fail(http.StatusBadRequest, "Invalid delay: %s", scalar(in.Delay))
 	}
-	moved, err := do[bool](r.Context(), d, &engine.Postpone{Run: rec.ID, At: at})
+	moved, err := do[bool](r.Context(), env, &engine.Postpone{Run: rec.ID, At: at})
 	if err != nil {
 		return nil, err
 	}
 	if !moved {
 		return nil, invalid("Cannot reschedule a run that is not delayed")
 	}
-	return d.getRun(r)
+	return env.getRun(r)
 }
 
 // addTags is POST /api/v1/runs/{run}/tags.
-func (d *Door) addTags(r *http.Request) (any, error) {
+func (env *environment) addTags(r *http.Request) (any, error) {
 	var in struct {
 		Tags json.RawMessage `json:"tags"`
 	}
@@ -535,7 +535,7 @@ func (d *Door) addTags(r *http.Request) (any, error) {
 		return nil, err
 	}
 	n := 0
-	_, err = d.edit(r.Context(), r.PathValue("run"), func(rec *record) error {
+	_, err = env.edit(r.Context(), r.PathValue("run"), func(rec *record) error {
 		var fresh []string
 		for _, t := range tags {
 			if !slices.Contains(rec.note.Tags, t) {
@@ -558,8 +558,8 @@ func (d *Door) addTags(r *http.Request) (any, error) {
 }
 
 // runResult is GET /api/v1/runs/{run}/result.
-func (d *Door) runResult(r *http.Request) (any, error) {
-	rec, err := d.mustRead(r.Context(), r.PathValue("run"))
+func (env *environment) runResult(r *http.Request) (any, error) {
+	rec, err := env.mustRead(r.Context(), r.PathValue("run"))
 	if err != nil {
 		return nil, err
 	}

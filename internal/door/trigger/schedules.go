@@ -36,21 +36,21 @@ type schedule struct {
 }
 
 func (d *Door) scheduleRoutes() {
-	d.route("POST /api/v1/schedules", secret, (*Door).createSchedule)
-	d.route("GET /api/v1/schedules", secret, (*Door).listSchedules)
-	d.route("GET /api/v1/schedules/{id}", secret, func(d *Door, r *http.Request) (any, error) {
-		s, err := d.findSchedule(r.Context(), r.PathValue("id"))
-		return d.showSchedule(s, err)
+	d.route("POST /api/v1/schedules", secret, (*environment).createSchedule)
+	d.route("GET /api/v1/schedules", secret, (*environment).listSchedules)
+	d.route("GET /api/v1/schedules/{id}", secret, func(env *environment, r *http.Request) (any, error) {
+		s, err := env.findSchedule(r.Context(), r.PathValue("id"))
+		return env.showSchedule(s, err)
 	})
-	d.route("PUT /api/v1/schedules/{id}", secret, (*Door).updateSchedule)
-	d.route("DELETE /api/v1/schedules/{id}", secret, (*Door).deleteSchedule)
-	d.route("POST /api/v1/schedules/{id}/activate", secret, func(d *Door, r *http.Request) (any, error) { return d.activate(r, true) })
-	d.route("POST /api/v1/schedules/{id}/deactivate", secret, func(d *Door, r *http.Request) (any, error) { return d.activate(r, false) })
+	d.route("PUT /api/v1/schedules/{id}", secret, (*environment).updateSchedule)
+	d.route("DELETE /api/v1/schedules/{id}", secret, (*environment).deleteSchedule)
+	d.route("POST /api/v1/schedules/{id}/activate", secret, func(env *environment, r *http.Request) (any, error) { return env.activate(r, true) })
+	d.route("POST /api/v1/schedules/{id}/deactivate", secret, func(env *environment, r *http.Request) (any, error) { return env.activate(r, false) })
 }
 
 // schedules reads all schedules, oldest first.
-func (d *Door) schedules(ctx context.Context) ([]*schedule, error) {
-	rows, err := d.cfg.Host.Scan(ctx, store.Query{Table: store.Functions, Prefix: engine.FunctionKey(d.cfg.Env, scheduleSlug), Limit: store.MaxLimit})
+func (env *environment) schedules(ctx context.Context) ([]*schedule, error) {
+	rows, err := env.cfg.Host.Scan(ctx, store.Query{Table: store.Functions, Prefix: engine.FunctionKey(env.Name, scheduleSlug), Limit: store.MaxLimit})
 	if err != nil {
 		return nil, err
 	}
@@ -73,8 +73,8 @@ func (d *Door) schedules(ctx context.Context) ([]*schedule, error) {
 	return list, nil
 }
 
-func (d *Door) findSchedule(ctx context.Context, id string) (*schedule, error) {
-	list, err := d.schedules(ctx)
+func (env *environment) findSchedule(ctx context.Context, id string) (*schedule, error) {
+	list, err := env.schedules(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -87,13 +87,13 @@ func (d *Door) findSchedule(ctx context.Context, id string) (*schedule, error) {
 }
 
 // putSchedule makes or changes a schedule.
-func (d *Door) putSchedule(ctx context.Context, s *schedule) error {
+func (env *environment) putSchedule(ctx context.Context, s *schedule) error {
 	config := mustJSON(s)
 	name := scheduleSlug + s.ID
-	rep, err := do[engine.RegisterReply](ctx, d, &engine.Register{
-		App: engine.App{ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(d.cfg.Env+"\x00app\x00"+name))), Env: d.cfg.Env, Name: name, Door: Name, Checksum: string(config)},
+	rep, err := do[engine.RegisterReply](ctx, env, &engine.Register{
+		App: engine.App{ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(env.Name+"\x00app\x00"+name))), Env: env.Name, Name: name, Door: Name, Checksum: string(config)},
 		Functions: []engine.Function{{
-			ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(d.cfg.Env+"\x00"+name))), Env: d.cfg.Env, App: name, Slug: name, Name: "schedule of " + s.Task, Door: Name,
+			ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(env.Name+"\x00"+name))), Env: env.Name, App: name, Slug: name, Name: "schedule of " + s.Task, Door: Name,
 			Config: config, MaxAttempts: 5, Silent: true, Triggers: []engine.Trigger{{Cron: zoned(s.Cron, s.Timezone), CronEvent: "trigger/schedule"}},
 		}},
 	})
@@ -103,14 +103,14 @@ func (d *Door) putSchedule(ctx context.Context, s *schedule) error {
 	return rep.Err
 }
 
-func (d *Door) dropSchedule(ctx context.Context, id string) error {
-	_, err := d.cfg.Host.Submit(ctx, &engine.RemoveApp{Env: d.cfg.Env, Name: scheduleSlug + id})
+func (env *environment) dropSchedule(ctx context.Context, id string) error {
+	_, err := env.cfg.Host.Submit(ctx, &engine.RemoveApp{Env: env.Name, Name: scheduleSlug + id})
 	return err
 }
 
 // declareSchedules makes the declared schedules those of a worker: section 10.3.
-func (d *Door) declareSchedules(ctx context.Context, w *worker) error {
-	list, err := d.schedules(ctx)
+func (env *environment) declareSchedules(ctx context.Context, w *worker) error {
+	list, err := env.schedules(ctx)
 	if err != nil {
 		return err
 	}
@@ -122,21 +122,21 @@ func (d *Door) declareSchedules(ctx context.Context, w *worker) error {
 	}
 	for i := range w.Tasks {
 		t := &w.Tasks[i]
-		if t.Schedule == nil || len(t.Schedule.Environments) > 0 && !slices.Contains(t.Schedule.Environments, "DEVELOPMENT") {
+		if t.Schedule == nil || len(t.Schedule.Environments) > 0 && !slices.Contains(t.Schedule.Environments, env.typ()) {
 			continue
 		}
-		s := &schedule{ID: friendly(schedulePrefix, d.newID()), Type: "DECLARATIVE", Task: t.ID, CreatedAt: d.cfg.Now().UnixMilli()}
+		s := &schedule{ID: friendly(schedulePrefix, env.newID()), Type: "DECLARATIVE", Task: t.ID, CreatedAt: env.cfg.Now().UnixMilli()}
 		if o := old[t.ID]; o != nil {
 			s.ID, s.CreatedAt = o.ID, o.CreatedAt
 			delete(old, t.ID)
 		}
 		s.Cron, s.Timezone = t.Schedule.Cron, t.Schedule.Timezone
-		if err := d.putSchedule(ctx, s); err != nil {
+		if err := env.putSchedule(ctx, s); err != nil {
 			return err
 		}
 	}
 	for _, s := range old { // each by itself
-		if err := d.dropSchedule(ctx, s.ID); err != nil {
+		if err := env.dropSchedule(ctx, s.ID); err != nil {
 			return err
 		}
 	}
@@ -149,10 +149,15 @@ func (d *Door) Call(c *engine.Call) { d.calls.Go(c, d.tick) }
 // tick triggers the task of a schedule.
 func (d *Door) tick(ctx context.Context, c *engine.Call) *engine.Report {
 	rep := &engine.Report{Run: c.Run, Request: c.Request}
+	select {
+	case <-d.prepared:
+	case <-ctx.Done():
+		return nil
+	}
 	s := &schedule{}
-	v, err := map[string]any{}, json.Unmarshal(c.Fn.Config, s)
-	if err == nil {
-		v, err = d.fire(ctx, c, s)
+	v, err := map[string]any{"skipped": "its environment is no more"}, json.Unmarshal(c.Fn.Config, s)
+	if env := d.named(c.Fn.Env); err == nil && env != nil {
+		v, err = env.fire(ctx, c, s)
 	}
 	switch {
 	case errors.Is(err, shard.ErrUnavailable), errors.Is(err, store.ErrClosed):
@@ -165,16 +170,11 @@ func (d *Door) tick(ctx context.Context, c *engine.Call) *engine.Report {
 	return rep
 }
 
-func (d *Door) fire(ctx context.Context, c *engine.Call, s *schedule) (map[string]any, error) {
-	select {
-	case <-d.prepared:
-	case <-ctx.Done():
-		return nil, shard.ErrUnavailable
-	}
-	if !d.connected() {
+func (env *environment) fire(ctx context.Context, c *engine.Call, s *schedule) (map[string]any, error) {
+	if !env.deployed() && !env.connected() {
 		return map[string]any{"skipped": "no worker is connected"}, nil
 	}
-	raw, ok, err := d.cfg.Host.Get(ctx, store.Events, engine.EventKey(d.cfg.Env, c.Events[0]))
+	raw, ok, err := env.cfg.Host.Get(ctx, store.Events, engine.EventKey(env.Name, c.Events[0]))
 	if err != nil || !ok {
 		return map[string]any{"skipped": "the tick is not in the store"}, err
 	}
@@ -188,9 +188,9 @@ func (d *Door) fire(ctx context.Context, c *engine.Call, s *schedule) (map[strin
 	if err := json.Unmarshal(ev.Data, &tick); err != nil {
 		return nil, err
 	}
-	lastKey := d.metaKey("tick", s.ID)
+	lastKey := env.metaKey("tick", s.ID)
 	var last time.Time
-	if b, ok, err := d.cfg.Host.Get(ctx, store.Meta, lastKey); err != nil {
+	if b, ok, err := env.cfg.Host.Get(ctx, store.Meta, lastKey); err != nil {
 		return nil, err
 	} else if ok {
 		last, _ = time.Parse(time.RFC3339, string(b)) // a time of ours
@@ -200,23 +200,23 @@ func (d *Door) fire(ctx context.Context, c *engine.Call, s *schedule) (map[strin
 		return nil, err
 	}
 	// The id follows from the tick, and the key with it: a tick that is repeated finds its run.
-	o, err := d.scheduled(s, text, tick.At)
+	o, err := env.scheduled(s, text, tick.At)
 	if err != nil {
 		return nil, err
 	}
-	st, err := d.place(ctx, o)
+	st, err := env.place(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	_, err = d.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{{Table: store.Meta, Key: lastKey, Value: []byte(tick.At.UTC().Format(time.RFC3339))}}})
+	_, err = env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{{Table: store.Meta, Key: lastKey, Value: []byte(tick.At.UTC().Format(time.RFC3339))}}})
 	return map[string]any{"run": friendly(runPrefix, st.ID)}, err
 }
 
 // scheduled is the order of a tick.
-func (d *Door) scheduled(s *schedule, text string, at time.Time) (*order, error) {
+func (env *environment) scheduled(s *schedule, text string, at time.Time) (*order, error) {
 	r := &http.Request{Header: http.Header{}}
 	body := &triggerBody{Payload: quote(text), Options: triggerOptions{PayloadType: typeSuper}}
-	o, err := d.order(r, s.Task, body)
+	o, err := env.order(r, s.Task, body)
 	if err != nil {
 		return nil, err
 	}
@@ -264,7 +264,7 @@ type scheduleBody struct {
 	Timezone string `json:"timezone"`
 }
 
-func (d *Door) readSchedule(r *http.Request) (*scheduleBody, error) {
+func (env *environment) readSchedule(r *http.Request) (*scheduleBody, error) {
 	in := &scheduleBody{}
 	if err := decode(r, in); err != nil {
 		return nil, err
@@ -278,7 +278,7 @@ func (d *Door) readSchedule(r *http.Request) (*scheduleBody, error) {
 	if _, err := parseCron(in.Cron, in.Timezone); err != nil {
 		return nil, invalid("%v", err)
 	}
-	t := d.workers.newest().task(in.Task)
+	t := env.current().task(in.Task)
 	if t == nil {
 		return nil, invalid("Task with identifier %s not found in project.", in.Task)
 	}
@@ -289,77 +289,77 @@ func (d *Door) readSchedule(r *http.Request) (*scheduleBody, error) {
 }
 
 // createSchedule is POST /api/v1/schedules; a key that is taken names the schedule that is changed.
-func (d *Door) createSchedule(r *http.Request) (any, error) {
-	in, err := d.readSchedule(r)
+func (env *environment) createSchedule(r *http.Request) (any, error) {
+	in, err := env.readSchedule(r)
 	if err != nil {
 		return nil, err
 	}
-	defer d.locks.lock("schedules")()
-	list, err := d.schedules(r.Context())
+	defer env.locks.lock("schedules")()
+	list, err := env.schedules(r.Context())
 	if err != nil {
 		return nil, err
 	}
 	if len(list) >= maxTasks {
 		return nil, invalid("there are more than %d schedules", maxTasks)
 	}
-	s := &schedule{ID: friendly(schedulePrefix, d.newID()), Type: "IMPERATIVE", CreatedAt: d.cfg.Now().UnixMilli(), active: true}
+	s := &schedule{ID: friendly(schedulePrefix, env.newID()), Type: "IMPERATIVE", CreatedAt: env.cfg.Now().UnixMilli(), active: true}
 	for _, o := range list {
 		if o.Type == "IMPERATIVE" && in.Key != "" && o.Key == in.Key {
 			s = o
 		}
 	}
 	s.Task, s.Cron, s.Timezone, s.Key, s.External = in.Task, in.Cron, in.Timezone, in.Key, in.External
-	return d.showSchedule(s, d.putSchedule(r.Context(), s))
+	return env.showSchedule(s, env.putSchedule(r.Context(), s))
 }
 
 // updateSchedule is PUT /api/v1/schedules/{id}.
-func (d *Door) updateSchedule(r *http.Request) (any, error) {
-	s, err := d.findSchedule(r.Context(), r.PathValue("id"))
+func (env *environment) updateSchedule(r *http.Request) (any, error) {
+	s, err := env.findSchedule(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
 	if s.Type == "DECLARATIVE" {
 		return nil, invalid("Cannot update a declarative schedule")
 	}
-	in, err := d.readSchedule(r)
+	in, err := env.readSchedule(r)
 	if err != nil {
 		return nil, err
 	}
 	s.Task, s.Cron, s.Timezone, s.External = in.Task, in.Cron, in.Timezone, in.External
-	return d.showSchedule(s, d.putSchedule(r.Context(), s))
+	return env.showSchedule(s, env.putSchedule(r.Context(), s))
 }
 
-func (d *Door) deleteSchedule(r *http.Request) (any, error) {
-	s, err := d.findSchedule(r.Context(), r.PathValue("id"))
+func (env *environment) deleteSchedule(r *http.Request) (any, error) {
+	s, err := env.findSchedule(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{"id": s.ID}, d.dropSchedule(r.Context(), s.ID)
+	return map[string]string{"id": s.ID}, env.dropSchedule(r.Context(), s.ID)
 }
 
-func (d *Door) activate(r *http.Request, active bool) (any, error) {
-	s, err := d.findSchedule(r.Context(), r.PathValue("id"))
+func (env *environment) activate(r *http.Request, active bool) (any, error) {
+	s, err := env.findSchedule(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
 	s.active = active
-	_, err = d.cfg.Host.Submit(r.Context(), &engine.Pause{Env: d.cfg.Env, Slug: scheduleSlug + s.ID, Paused: !active})
-	return d.showSchedule(s, err)
+	_, err = env.cfg.Host.Submit(r.Context(), &engine.Pause{Env: env.Name, Slug: scheduleSlug + s.ID, Paused: !active})
+	return env.showSchedule(s, err)
 }
 
-func (d *Door) listSchedules(r *http.Request) (any, error) {
-	list, err := d.schedules(r.Context())
+func (env *environment) listSchedules(r *http.Request) (any, error) {
+	list, err := env.schedules(r.Context())
 	if err != nil {
 		return nil, err
 	}
 	return pageOf(r, list, func(s **schedule) any {
-		v, _ := d.showSchedule(*s, nil) // it has no error to give
+		v, _ := env.showSchedule(*s, nil) // it has no error to give
 		return v
 	})
 }
 
 // showSchedule is section 10.1.
-func (d *Door) showSchedule(s *schedule, err error) (any, error) {
+func (env *environment) showSchedule(s *schedule, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -370,7 +370,7 @@ func (d *Door) showSchedule(s *schedule, err error) (any, error) {
 	v := map[string]any{
 		"id": s.ID, "type": s.Type, "task": s.Task, "active": s.active, "timezone": zone,
 		"generator":    map[string]string{"type": "CRON", "expression": s.Cron, "description": s.Cron},
-		"environments": []any{map[string]any{"id": environmentID, "type": "DEVELOPMENT"}},
+		"environments": []any{map[string]any{"id": env.id, "type": env.typ()}},
 	}
 	for k, text := range map[string]string{"deduplicationKey": s.Key, "externalId": s.External} {
 		if text != "" {
@@ -378,7 +378,7 @@ func (d *Door) showSchedule(s *schedule, err error) (any, error) {
 		}
 	}
 	if c, err := parseCron(s.Cron, s.Timezone); err == nil && s.active {
-		v["nextRun"] = iso(c.Next(d.clock()).UnixMilli())
+		v["nextRun"] = iso(c.Next(env.clock()).UnixMilli())
 	}
 	return v, nil
 }

@@ -84,6 +84,7 @@ func (s *sockets) forget(k *socket, run string) {
 // Notice tells the worker of a run that it has a new snapshot. It does not block.
 func (d *Door) Notice(n *engine.Notice) {
 	id := friendly(runPrefix, n.Run)
+	d.notices.tell(id)
 	d.sockets.mu.Lock()
 	defer d.sockets.mu.Unlock()
 	for k := range d.sockets.runs[id] { // each hears of it

@@ -34,8 +34,8 @@ const keyLife = 30 * engine.Day
 const devTTL = "10m"
 
 func (d *Door) triggerRoutes() {
-	d.route("POST /api/v1/tasks/{task}/trigger", public, (*Door).trigger)
-	d.route("POST /api/v1/idempotencyKeys/{key}/reset", secret, (*Door).resetKey)
+	d.route("POST /api/v1/tasks/{task}/trigger", public, (*environment).trigger)
+	d.route("POST /api/v1/idempotencyKeys/{key}/reset", secret, (*environment).resetKey)
 	d.batchRoutes()
 }
 
@@ -91,7 +91,7 @@ type started struct {
 }
 
 // trigger is POST /api/v1/tasks/{task}/trigger.
-func (d *Door) trigger(r *http.Request) (any, error) {
+func (env *environment) trigger(r *http.Request) (any, error) {
 	name := r.PathValue("task")
 	if err := permit(r, "trigger:tasks:"+name, "write:tasks:"+name); err != nil {
 		return nil, err
@@ -103,31 +103,31 @@ func (d *Door) trigger(r *http.Request) (any, error) {
 	if in.Options.Key == "" {
 		in.Options.Key, in.Options.KeyTTL = r.Header.Get("Idempotency-Key"), r.Header.Get("Idempotency-Key-Ttl")
 	}
-	if c := callerOf(r).claims; c != nil && c.Once && !d.requests.first("once\x00"+r.Header.Get("Authorization"), d.cfg.Now()) {
+	if c := callerOf(r).claims; c != nil && c.Once && !env.requests.first("once\x00"+r.Header.Get("Authorization"), env.cfg.Now()) {
 		return nil, invalid("Cannot trigger %s with a one-time use token as it has already been used.", name)
 	}
 	request := r.Header.Get("X-Trigger-Request-Idempotency-Key")
-	s, err := d.requests.once("trigger\x00"+request, request != "", d.cfg.Now(), func() (any, error) {
-		o, err := d.order(r, name, &in)
+	s, err := env.requests.once("trigger\x00"+env.Name+"\x00"+request, request != "", env.cfg.Now(), func() (any, error) {
+		o, err := env.order(r, name, &in)
 		if err != nil {
 			return nil, err
 		}
-		return d.place(r.Context(), o)
+		return env.place(r.Context(), o)
 	})
 	if err != nil {
 		return nil, err
 	}
 	id := friendly(runPrefix, s.(started).ID)
-	return &accepted{http.StatusOK, d.tokenHeaders(r, "read:runs:"+id, "write:inputStreams:"+id), map[string]any{"id": id, "isCached": s.(started).Cached}}, nil
+	return &accepted{http.StatusOK, env.tokenHeaders(r, "read:runs:"+id, "write:inputStreams:"+id), map[string]any{"id": id, "isCached": s.(started).Cached}}, nil
 }
 
 var queueStrip = regexp.MustCompile(`[^a-zA-Z0-9_\-/]`)
 
 // order reads what a run is triggered with.
-func (d *Door) order(r *http.Request, name string, in *triggerBody) (*order, error) {
-	now := d.cfg.Now()
+func (env *environment) order(r *http.Request, name string, in *triggerBody) (*order, error) {
+	now := env.cfg.Now()
 	opt := &in.Options
-	o := &order{id: d.newID(), opts: options{
+	o := &order{id: env.newID(), opts: options{
 		Task: name, Key: opt.Key, MaxAttempts: min(max(0, opt.MaxAttempts), maxAttempts), MaxDuration: opt.MaxDuration, Machine: opt.Machine, Priority: opt.Priority, Test: opt.Test,
 		Parent: opt.Parent, Wait: opt.Wait, Trace: traceOf(r), Streams: r.Header.Get("X-Trigger-Realtime-Streams-Version"),
 	}}
@@ -172,23 +172,26 @@ func (d *Door) order(r *http.Request, name string, in *triggerBody) (*order, err
 	if len(o.opts.ConcurrencyKey) > maxTag {
 		return nil, invalid("concurrencyKey must be %d characters or less", maxTag)
 	}
-	if err := d.version(o, opt); err != nil {
+	if err := env.version(o, opt); err != nil {
 		return nil, err
 	}
 	return o, nil
 }
 
 // version settles what depends on the version that will execute the run: its queue, its limit, its patience.
-func (d *Door) version(o *order, opt *triggerOptions) error {
-	w := d.workers.newest()
+func (env *environment) version(o *order, opt *triggerOptions) error {
+	w := env.current()
 	if opt.Lock != "" {
-		if w = d.workers.version(opt.Lock); w == nil {
+		if w = env.workers.version(opt.Lock); w == nil {
 			return invalid("Task locked to version '%s', but no worker found with that version.", opt.Lock)
 		}
 		if w.task(o.opts.Task) == nil {
 			return invalid("Task '%s' not found on locked version '%s'.", o.opts.Task, opt.Lock)
 		}
 		o.opts.Lock = w.ID
+		if t := w.task(o.opts.Task); o.opts.MaxAttempts == 0 && t.Retry != nil {
+			o.opts.MaxAttempts = min(max(1, t.Retry.MaxAttempts), maxAttempts)
+		}
 	}
 	o.opts.Queue, o.limit = w.queueOf(o.opts.Task)
 	if opt.Queue != nil {
@@ -203,8 +206,11 @@ func (d *Door) version(o *order, opt *triggerOptions) error {
 	if t := w.task(o.opts.Task); ttl == "" && t != nil {
 		ttl = scalar(t.TTL)
 	}
-	if ttl == "" {
+	if ttl == "" && !env.deployed() {
 		ttl = devTTL
+	}
+	if ttl == "" {
+		ttl = "0"
 	}
 	if n, err := strconv.Atoi(ttl); err == nil {
 		ttl = strconv.Itoa(n) + "s"
@@ -313,38 +319,38 @@ func traceOf(r *http.Request) string {
 }
 
 // place starts the run of an order, or finds the one that its key names.
-func (d *Door) place(ctx context.Context, o *order) (started, error) {
-	if err := d.know(ctx, o.opts.Task); err != nil {
+func (env *environment) place(ctx context.Context, o *order) (started, error) {
+	if err := env.know(ctx, o.opts.Task); err != nil {
 		return started{}, err
 	}
 	if o.opts.Parent != "" {
-		if err := d.descend(ctx, o); err != nil {
+		if err := env.descend(ctx, o); err != nil {
 			return started{}, err
 		}
 	}
-	c := d.start(o)
+	c := env.start(o)
 	if c.Key != "" {
-		unlock := d.locks.lock(c.Slug + "\x00" + c.Key)
+		unlock := env.locks.lock(c.Slug + "\x00" + c.Key)
 		defer unlock()
-		old, err := d.keyed(ctx, c)
+		old, err := env.keyed(ctx, c)
 		if err != nil {
 			return started{}, err
 		}
 		if old != nil {
 			if o.opts.Wait {
-				err = d.join(ctx, o, old)
+				err = env.join(ctx, o, old)
 			}
 			return started{old.ID, true}, err
 		}
 	}
 	if o.opts.Wait {
-		ok, err := do[bool](ctx, d, &engine.Block{Run: o.parent, Ops: []engine.Op{{Kind: engine.OpInvoke, Step: d.runPoint(o, o.id), Child: c}}})
+		ok, err := do[bool](ctx, env, &engine.Block{Run: o.parent, Ops: []engine.Op{{Kind: engine.OpInvoke, Step: env.runPoint(o, o.id), Child: c}}})
 		if err == nil && !ok {
-			err = d.deadParent(ctx, o)
+			err = env.deadParent(ctx, o)
 		}
 		return started{ID: o.id}, err
 	}
-	rep, err := do[engine.StartReply](ctx, d, c)
+	rep, err := do[engine.StartReply](ctx, env, c)
 	switch {
 	case err != nil:
 		return started{}, err
@@ -357,13 +363,13 @@ func (d *Door) place(ctx context.Context, o *order) (started, error) {
 }
 
 // descend finds the parent of an order.
-func (d *Door) descend(ctx context.Context, o *order) error {
-	rec, err := d.mustRead(ctx, o.opts.Parent)
+func (env *environment) descend(ctx context.Context, o *order) error {
+	rec, err := env.mustRead(ctx, o.opts.Parent)
 	if err != nil {
 		return err
 	}
 	if rec.Status.Ended() {
-		return d.deadParent(ctx, o)
+		return env.deadParent(ctx, o)
 	}
 	o.parent, o.opts.Depth, o.opts.Root = rec.ID, rec.opts.Depth+1, rec.opts.Root
 	if o.opts.Root == "" {
@@ -372,40 +378,40 @@ func (d *Door) descend(ctx context.Context, o *order) error {
 	return nil
 }
 
-func (d *Door) deadParent(ctx context.Context, o *order) error {
+func (env *environment) deadParent(ctx context.Context, o *order) error {
 	status := "FINISHED"
-	if x, err := d.look(ctx, o.opts.Parent); err == nil {
+	if x, err := env.look(ctx, o.opts.Parent); err == nil {
 		status = x.status
 	}
 	return invalid("Cannot trigger %s as the parent run has a status of %s", o.opts.Task, status)
 }
 
 // runPoint is the step of a parent that waits for a run.
-func (d *Door) runPoint(o *order, run engine.ID) engine.Step {
+func (env *environment) runPoint(o *order, run engine.ID) engine.Step {
 	p := point{Type: "RUN", Run: friendly(runPrefix, run)}
 	name := "triggerAndWait: " + o.opts.Task
 	if o.opts.Batch != "" {
 		p.Batch, p.Index = o.opts.Batch, &o.opts.BatchIndex
 		name = "batchTriggerAndWait: " + o.opts.Task + " " + strconv.Itoa(o.opts.BatchIndex)
 	}
-	return engine.Step{ID: friendly(waitPrefix, d.newID()), Name: name, Type: "task", Opts: mustJSON(p)}
+	return engine.Step{ID: friendly(waitPrefix, env.newID()), Name: name, Type: "task", Opts: mustJSON(p)}
 }
 
 // join makes the parent of an order wait for a run that exists.
-func (d *Door) join(ctx context.Context, o *order, rec *record) error {
-	op := engine.Op{Kind: engine.OpInvoke, Step: d.runPoint(o, rec.ID), Joined: rec.ID}
+func (env *environment) join(ctx context.Context, o *order, rec *record) error {
+	op := engine.Op{Kind: engine.OpInvoke, Step: env.runPoint(o, rec.ID), Joined: rec.ID}
 	if rec.Status.Ended() {
 		op = engine.Op{Kind: engine.OpStepDone, Step: op.Step, Value: rec.Output}
 	}
-	ok, err := do[bool](ctx, d, &engine.Block{Run: o.parent, Ops: []engine.Op{op}})
+	ok, err := do[bool](ctx, env, &engine.Block{Run: o.parent, Ops: []engine.Op{op}})
 	if err == nil && !ok {
-		err = d.deadParent(ctx, o)
+		err = env.deadParent(ctx, o)
 	}
 	return err
 }
 
 // start is how the engine is told of a run.
-func (d *Door) start(o *order) *engine.Start {
+func (env *environment) start(o *order) *engine.Start {
 	opts := &o.opts
 	if p := opts.Packet; p.Raw != "" {
 		opts.Packet.Data = nil
@@ -415,10 +421,10 @@ func (d *Door) start(o *order) *engine.Start {
 		n.Metadata = json.RawMessage(opts.Metadata)
 	}
 	c := &engine.Start{
-		Env: d.cfg.Env, Slug: slugPrefix + opts.Task, Run: o.id, MaxAttempts: opts.MaxAttempts, Key: opts.Key, KeyWindow: opts.KeyTTL, Pool: opts.Lock, StartTimeout: opts.TTLMillis,
+		Env: env.Name, Slug: slugPrefix + opts.Task, Run: o.id, MaxAttempts: opts.MaxAttempts, Key: opts.Key, KeyWindow: opts.KeyTTL, Pool: opts.Lock, StartTimeout: opts.TTLMillis,
 		Priority: int64(opts.Priority * 1000), Queues: joins(opts.Queue, opts.ConcurrencyKey, o.limit), Original: o.replay,
 		Events: []engine.Event{{Name: "trigger/" + opts.Task, Data: o.payload, Meta: mustJSON(opts), At: opts.Delay, Internal: true, Source: "trigger.dev"}},
-		Rows:   []engine.RowPut{d.noteRow(o.id, &n)},
+		Rows:   []engine.RowPut{env.noteRow(o.id, &n)},
 	}
 	if o.parent != (engine.ID{}) {
 		c.Rows = append(c.Rows, engine.RowPut{Table: store.Steps, Key: engine.NoteKey(o.parent, childNote+o.id.String()), Value: o.id.Bytes()})
@@ -427,8 +433,8 @@ func (d *Door) start(o *order) *engine.Start {
 }
 
 // keyed is the run that has the key of a command; nil when there is none, or when it ended so that the key is free again: section 6.4.
-func (d *Door) keyed(ctx context.Context, c *engine.Start) (*record, error) {
-	row, ok, err := d.cfg.Host.Get(ctx, store.Idempotency, engine.IdempotencyKey(d.cfg.Env, engine.StartKey(c.Slug, c.Key)))
+func (env *environment) keyed(ctx context.Context, c *engine.Start) (*record, error) {
+	row, ok, err := env.cfg.Host.Get(ctx, store.Idempotency, engine.IdempotencyKey(env.Name, engine.StartKey(c.Slug, c.Key)))
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -437,15 +443,15 @@ func (d *Door) keyed(ctx context.Context, c *engine.Start) (*record, error) {
 		return nil, nil
 	}
 	c.SetKnown(known)
-	rec, err := d.read(ctx, engine.ID(known[1]))
+	rec, err := env.read(ctx, engine.ID(known[1]))
 	if err != nil {
 		return nil, err
 	}
-	if rec == nil || d.cfg.Now().UnixMilli() >= rec.QueuedAt+max(1, rec.opts.KeyTTL) {
+	if rec == nil || env.cfg.Now().UnixMilli() >= rec.QueuedAt+max(1, rec.opts.KeyTTL) {
 		c.Freed = engine.ID(known[1])
 		return nil, nil
 	}
-	switch d.status(rec, engine.LeaseState{}) {
+	switch env.status(rec, engine.LeaseState{}) {
 	case statusFailed, statusCrashed, statusSystem, statusTimedOut, statusExpired:
 		c.Freed = rec.ID
 		return nil, nil
@@ -454,7 +460,7 @@ func (d *Door) keyed(ctx context.Context, c *engine.Start) (*record, error) {
 }
 
 // resetKey is POST /api/v1/idempotencyKeys/{key}/reset.
-func (d *Door) resetKey(r *http.Request) (any, error) {
+func (env *environment) resetKey(r *http.Request) (any, error) {
 	var in struct {
 		Task string `json:"taskIdentifier"`
 	}
@@ -462,14 +468,14 @@ func (d *Door) resetKey(r *http.Request) (any, error) {
 		return nil, err
 	}
 	key := r.PathValue("key")
-	_, ok, err := d.cfg.Host.Get(r.Context(), store.Idempotency, engine.IdempotencyKey(d.cfg.Env, engine.StartKey(slugPrefix+in.Task, key)))
+	_, ok, err := env.cfg.Host.Get(r.Context(), store.Idempotency, engine.IdempotencyKey(env.Name, engine.StartKey(slugPrefix+in.Task, key)))
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
 		return nil, fail(http.StatusNotFound, "No runs found with idempotency key: %s for task: %s", key, in.Task)
 	}
-	if _, err := d.cfg.Host.Submit(r.Context(), &engine.FreeKey{Env: d.cfg.Env, Slug: slugPrefix + in.Task, Key: key}); err != nil {
+	if _, err := env.cfg.Host.Submit(r.Context(), &engine.FreeKey{Env: env.Name, Slug: slugPrefix + in.Task, Key: key}); err != nil {
 		return nil, err
 	}
 	return map[string]string{"id": key}, nil

@@ -18,12 +18,12 @@ import (
 // for a signal.
 
 func (d *Door) waitRoutes() {
-	d.route("POST /engine/v1/runs/{run}/wait/duration", secret, (*Door).waitDuration)
-	d.route("POST /engine/v1/runs/{run}/waitpoints/tokens/{token}/wait", secret, (*Door).waitToken)
-	d.route("POST /api/v1/waitpoints/tokens", secret, (*Door).createToken)
-	d.route("GET /api/v1/waitpoints/tokens/{token}", public, (*Door).getToken)
-	d.route("POST /api/v1/waitpoints/tokens/{token}/complete", public, (*Door).completeToken)
-	d.route("POST /api/v1/waitpoints/tokens/{token}/callback/{hash}", open, (*Door).tokenCallback)
+	d.route("POST /engine/v1/runs/{run}/wait/duration", secret, (*environment).waitDuration)
+	d.route("POST /engine/v1/runs/{run}/waitpoints/tokens/{token}/wait", secret, (*environment).waitToken)
+	d.route("POST /api/v1/waitpoints/tokens", secret, (*environment).createToken)
+	d.route("GET /api/v1/waitpoints/tokens/{token}", public, (*environment).getToken)
+	d.route("POST /api/v1/waitpoints/tokens/{token}/complete", public, (*environment).completeToken)
+	d.anyone("POST /api/v1/waitpoints/tokens/{token}/callback/{hash}", (*Door).tokenCallback)
 }
 
 // maxWaiters bounds the runs that wait for one token.
@@ -50,7 +50,7 @@ type tokenOutput struct {
 }
 
 // waitDuration is POST /engine/v1/runs/{run}/wait/duration.
-func (d *Door) waitDuration(r *http.Request) (any, error) {
+func (env *environment) waitDuration(r *http.Request) (any, error) {
 	var in struct {
 		Date   string `json:"date"`
 		Key    string `json:"idempotencyKey"`
@@ -59,18 +59,18 @@ func (d *Door) waitDuration(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	now := d.cfg.Now()
+	now := env.cfg.Now()
 	until, ok := parseWhen(in.Date, now)
 	if !ok {
 		return nil, fail(http.StatusBadRequest, "Invalid date %s", in.Date)
 	}
-	rec, err := d.mustRead(r.Context(), r.PathValue("run"))
+	rec, err := env.mustRead(r.Context(), r.PathValue("run"))
 	if err != nil {
 		return nil, err
 	}
-	id := friendly(waitPrefix, d.newID())
+	id := friendly(waitPrefix, env.newID())
 	if in.Key != "" {
-		t, cached, err := d.keyedToken(r.Context(), &token{ID: id, TimeoutAt: until, Key: "wait\x00" + in.Key}, in.KeyTTL)
+		t, cached, err := env.keyedToken(r.Context(), &token{ID: id, TimeoutAt: until, Key: "wait\x00" + in.Key}, in.KeyTTL)
 		if err != nil {
 			return nil, err
 		}
@@ -85,35 +85,35 @@ func (d *Door) waitDuration(r *http.Request) (any, error) {
 	if until <= now.UnixMilli() {
 		op.Kind, op.Value = engine.OpStepDone, []byte("null")
 	}
-	if err := d.block(r.Context(), rec, op); err != nil {
+	if err := env.block(r.Context(), rec, op); err != nil {
 		return nil, err
 	}
 	return map[string]any{"waitUntil": iso(until), "waitpoint": map[string]string{"id": id}}, nil
 }
 
 // block makes a run wait.
-func (d *Door) block(ctx context.Context, rec *record, op engine.Op, rows ...engine.RowPut) error {
-	ok, err := do[bool](ctx, d, &engine.Block{Run: rec.ID, Ops: []engine.Op{op}, Rows: rows})
+func (env *environment) block(ctx context.Context, rec *record, op engine.Op, rows ...engine.RowPut) error {
+	ok, err := do[bool](ctx, env, &engine.Block{Run: rec.ID, Ops: []engine.Op{op}, Rows: rows})
 	if err == nil && !ok {
 		err = invalid("The run is not executing, so it cannot wait")
 	}
 	return err
 }
 
-func (d *Door) tokenKey(id string) []byte {
-	return []byte("\x00trigger\x00" + d.cfg.Env + "\x00token\x00" + id)
+func (env *environment) tokenKey(id string) []byte {
+	return []byte("\x00trigger\x00" + env.Name + "\x00token\x00" + id)
 }
 
-func (d *Door) tokenRow(t *token) engine.RowPut {
+func (env *environment) tokenRow(t *token) engine.RowPut {
 	expires := max(t.CreatedAt, t.TimeoutAt, t.CompletedAt) + rowLife
 	if t.TimeoutAt == 0 && t.CompletedAt == 0 {
 		expires = 0 // somebody may complete it some time
 	}
-	return engine.RowPut{Table: store.Logs, Key: d.tokenKey(t.ID), Value: mustJSON(t), Expires: expires}
+	return engine.RowPut{Table: store.Logs, Key: env.tokenKey(t.ID), Value: mustJSON(t), Expires: expires}
 }
 
-func (d *Door) readToken(ctx context.Context, id string) (*token, error) {
-	raw, ok, err := d.cfg.Host.Get(ctx, store.Logs, d.tokenKey(id))
+func (env *environment) readToken(ctx context.Context, id string) (*token, error) {
+	raw, ok, err := env.cfg.Host.Get(ctx, store.Logs, env.tokenKey(id))
 	if err != nil {
 		return nil, err
 	}
@@ -125,20 +125,20 @@ func (d *Door) readToken(ctx context.Context, id string) (*token, error) {
 }
 
 // keyedToken stores a token, unless its key names one that is there.
-func (d *Door) keyedToken(ctx context.Context, t *token, ttl string) (_ *token, cached bool, err error) {
-	now := d.cfg.Now().UnixMilli()
+func (env *environment) keyedToken(ctx context.Context, t *token, ttl string) (_ *token, cached bool, err error) {
+	now := env.cfg.Now().UnixMilli()
 	t.CreatedAt = now
 	if t.Key == "" {
-		_, err := d.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{d.tokenRow(t)}})
+		_, err := env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{env.tokenRow(t)}})
 		return t, false, err
 	}
-	key := []byte("\x00trigger\x00" + d.cfg.Env + "\x00tokenkey\x00" + t.Key)
-	unlock := d.locks.lock(string(key))
+	key := []byte("\x00trigger\x00" + env.Name + "\x00tokenkey\x00" + t.Key)
+	unlock := env.locks.lock(string(key))
 	defer unlock()
-	if id, ok, err := d.cfg.Host.Get(ctx, store.Logs, key); err != nil {
+	if id, ok, err := env.cfg.Host.Get(ctx, store.Logs, key); err != nil {
 		return nil, false, err
 	} else if ok {
-		if old, err := d.readToken(ctx, string(id)); err == nil && old.KeyExpires > now {
+		if old, err := env.readToken(ctx, string(id)); err == nil && old.KeyExpires > now {
 			return old, true, nil
 		}
 	}
@@ -146,14 +146,14 @@ func (d *Door) keyedToken(ctx context.Context, t *token, ttl string) (_ *token, 
 	if span, ok := parseDuration(ttl); ok {
 		t.KeyExpires = now + span.Milliseconds()
 	}
-	_, err = d.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{
-		d.tokenRow(t), {Table: store.Logs, Key: key, Value: []byte(t.ID), Expires: t.KeyExpires},
+	_, err = env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{
+		env.tokenRow(t), {Table: store.Logs, Key: key, Value: []byte(t.ID), Expires: t.KeyExpires},
 	}})
 	return t, false, err
 }
 
 // createToken is POST /api/v1/waitpoints/tokens.
-func (d *Door) createToken(r *http.Request) (any, error) {
+func (env *environment) createToken(r *http.Request) (any, error) {
 	var in struct {
 		Key     string          `json:"idempotencyKey"`
 		KeyTTL  string          `json:"idempotencyKeyTTL"`
@@ -170,27 +170,27 @@ func (d *Door) createToken(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &token{ID: friendly(waitPrefix, d.newID()), Tags: tags, Key: in.Key}
+	t := &token{ID: friendly(waitPrefix, env.newID()), Tags: tags, Key: in.Key}
 	if s := scalar(in.Timeout); s != "" {
-		at, ok := parseWhen(s, d.cfg.Now())
+		at, ok := parseWhen(s, env.cfg.Now())
 		if !ok {
 			return nil, invalid("Invalid timeout %s", s)
 		}
 		t.TimeoutAt = at
 	}
-	t, cached, err := d.keyedToken(r.Context(), t, in.KeyTTL)
+	t, cached, err := env.keyedToken(r.Context(), t, in.KeyTTL)
 	if err != nil {
 		return nil, err
 	}
-	return &accepted{http.StatusOK, d.tokenHeaders(r, "write:waitpoints:"+t.ID), map[string]any{"id": t.ID, "isCached": cached, "url": d.callbackURL(r, t.ID)}}, nil
+	return &accepted{http.StatusOK, env.tokenHeaders(r, "write:waitpoints:"+t.ID), map[string]any{"id": t.ID, "isCached": cached, "url": env.callbackURL(r, t.ID)}}, nil
 }
 
-func (d *Door) callbackURL(r *http.Request, id string) string {
-	return origin(r) + "/api/v1/waitpoints/tokens/" + id + "/callback/" + d.callbackHash(id)
+func (env *environment) callbackURL(r *http.Request, id string) string {
+	return origin(r) + "/api/v1/waitpoints/tokens/" + id + "/callback/" + env.callbackHash(id)
 }
 
-func (d *Door) callbackHash(id string) string {
-	return hex.EncodeToString(sign(d.secretKey(), strings.TrimPrefix(id, waitPrefix)))
+func (env *environment) callbackHash(id string) string {
+	return hex.EncodeToString(sign(env.secretKey(), strings.TrimPrefix(id, waitPrefix)))
 }
 
 // over says that nobody can complete a token any more.
@@ -211,23 +211,23 @@ func (t *token) result() tokenOutput {
 func signalName(token, run string) string { return token + "/" + run }
 
 // waitToken is POST /engine/v1/runs/{run}/waitpoints/tokens/{token}/wait.
-func (d *Door) waitToken(r *http.Request) (any, error) {
+func (env *environment) waitToken(r *http.Request) (any, error) {
 	ctx := r.Context()
-	rec, err := d.mustRead(ctx, r.PathValue("run"))
+	rec, err := env.mustRead(ctx, r.PathValue("run"))
 	if err != nil {
 		return nil, err
 	}
 	id := r.PathValue("token")
-	unlock := d.locks.lock(id)
+	unlock := env.locks.lock(id)
 	defer unlock()
-	t, err := d.readToken(ctx, id)
+	t, err := env.readToken(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	op := engine.Op{Step: engine.Step{ID: friendly(waitPrefix, d.newID()), Name: "wait for token " + id, Type: "token", Opts: mustJSON(point{Type: "MANUAL", Token: id})}}
-	if t.over(d.cfg.Now().UnixMilli()) {
+	op := engine.Op{Step: engine.Step{ID: friendly(waitPrefix, env.newID()), Name: "wait for token " + id, Type: "token", Opts: mustJSON(point{Type: "MANUAL", Token: id})}}
+	if t.over(env.cfg.Now().UnixMilli()) {
 		op.Kind, op.Value = engine.OpStepDone, mustJSON(t.result())
-		return map[string]bool{"success": true}, d.block(ctx, rec, op)
+		return map[string]bool{"success": true}, env.block(ctx, rec, op)
 	}
 	run := friendly(runPrefix, rec.ID)
 	if !slices.Contains(t.Waiters, run) {
@@ -238,34 +238,34 @@ func (d *Door) waitToken(r *http.Request) (any, error) {
 	}
 	op.Kind, op.Signal, op.SignalReplaces, op.Until = engine.OpWaitSignal, signalName(id, run), true, t.TimeoutAt
 	op.OnTimeout, op.OnTimeoutKind = mustJSON((&token{TimeoutAt: t.TimeoutAt}).result()), engine.ValueError
-	return map[string]bool{"success": true}, d.block(ctx, rec, op, d.tokenRow(t))
+	return map[string]bool{"success": true}, env.block(ctx, rec, op, env.tokenRow(t))
 }
 
 // finishToken completes a token, once.
-func (d *Door) finishToken(ctx context.Context, id string, out tokenOutput) (any, error) {
-	unlock := d.locks.lock(id)
+func (env *environment) finishToken(ctx context.Context, id string, out tokenOutput) (any, error) {
+	unlock := env.locks.lock(id)
 	defer unlock()
-	t, err := d.readToken(ctx, id)
+	t, err := env.readToken(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	now := d.cfg.Now().UnixMilli()
+	now := env.cfg.Now().UnixMilli()
 	if t.over(now) {
 		return map[string]bool{"success": true}, nil
 	}
 	t.CompletedAt, t.Output = now, out
-	c := &engine.Signal{Env: d.cfg.Env, Value: mustJSON(out)}
+	c := &engine.Signal{Env: env.Name, Value: mustJSON(out)}
 	for _, run := range t.Waiters {
 		c.Also = append(c.Also, signalName(id, run))
 	}
 	t.Waiters = nil
-	c.Rows = []engine.RowPut{d.tokenRow(t)}
-	_, err = d.cfg.Host.Submit(ctx, c)
+	c.Rows = []engine.RowPut{env.tokenRow(t)}
+	_, err = env.cfg.Host.Submit(ctx, c)
 	return map[string]bool{"success": true}, err
 }
 
 // completeToken is POST /api/v1/waitpoints/tokens/{token}/complete.
-func (d *Door) completeToken(r *http.Request) (any, error) {
+func (env *environment) completeToken(r *http.Request) (any, error) {
 	id := r.PathValue("token")
 	if err := permit(r, "write:waitpoints:"+id, "write:waitpoints"); err != nil {
 		return nil, err
@@ -282,7 +282,7 @@ func (d *Door) completeToken(r *http.Request) (any, error) {
 		text := string(in.Data)
 		out = tokenOutput{Output: &text, Type: typeJSON}
 	}
-	return d.finishToken(r.Context(), id, out)
+	return env.finishToken(r.Context(), id, out)
 }
 
 // tokenCallback is POST /api/v1/waitpoints/tokens/{token}/callback/{hash}.
@@ -291,7 +291,8 @@ func (d *Door) tokenCallback(r *http.Request) (any, error) {
 	if r.ContentLength < 0 {
 		return nil, fail(http.StatusLengthRequired, "Content-Length is required")
 	}
-	if !secretEqual(d.callbackHash(id), r.PathValue("hash")) {
+	env := d.find(func(env *environment) bool { return secretEqual(env.callbackHash(id), r.PathValue("hash")) })
+	if env == nil {
 		return nil, fail(http.StatusUnauthorized, "Invalid URL, hash doesn't match")
 	}
 	body, err := io.ReadAll(r.Body)
@@ -302,16 +303,16 @@ func (d *Door) tokenCallback(r *http.Request) (any, error) {
 		body = []byte(`{}`)
 	}
 	text := string(body)
-	return d.finishToken(r.Context(), id, tokenOutput{Output: &text, Type: typeJSON})
+	return env.finishToken(r.Context(), id, tokenOutput{Output: &text, Type: typeJSON})
 }
 
 // getToken is GET /api/v1/waitpoints/tokens/{token}.
-func (d *Door) getToken(r *http.Request) (any, error) {
+func (env *environment) getToken(r *http.Request) (any, error) {
 	id := r.PathValue("token")
 	if err := permit(r, "read:waitpoints:"+id, "read:waitpoints"); err != nil {
 		return nil, err
 	}
-	t, err := d.readToken(r.Context(), id)
+	t, err := env.readToken(r.Context(), id)
 	if err != nil {
 		return nil, err
 	}
@@ -319,14 +320,14 @@ func (d *Door) getToken(r *http.Request) (any, error) {
 	if tags == nil {
 		tags = []string{}
 	}
-	v := map[string]any{"id": t.ID, "url": d.callbackURL(r, t.ID), "status": "WAITING", "tags": tags, "createdAt": iso(t.CreatedAt)}
+	v := map[string]any{"id": t.ID, "url": env.callbackURL(r, t.ID), "status": "WAITING", "tags": tags, "createdAt": iso(t.CreatedAt)}
 	if t.TimeoutAt > 0 {
 		v["timeoutAt"] = iso(t.TimeoutAt)
 	}
 	if t.Key != "" {
 		v["idempotencyKey"], v["idempotencyKeyExpiresAt"] = t.Key, iso(t.KeyExpires)
 	}
-	if t.over(d.cfg.Now().UnixMilli()) {
+	if t.over(env.cfg.Now().UnixMilli()) {
 		out := t.result()
 		v["status"], v["completedAt"] = "COMPLETED", iso(max(t.CompletedAt, 0))
 		if out.IsError {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/quartetjobs/quartet/internal/cron"
@@ -60,7 +59,13 @@ type task struct {
 	} `json:"schedule,omitempty"`
 	MaxDuration float64         `json:"maxDuration,omitempty"`
 	TTL         json.RawMessage `json:"ttl,omitempty"`
+	Export      string          `json:"exportName,omitempty"`
+	Schema      json.RawMessage `json:"payloadSchema,omitempty"`
+	Description string          `json:"description,omitempty"`
 }
+
+// source says what triggers a task: a clock, or who likes.
+func (t *task) source() string { return cmp.Or(t.Source, "standard") }
 
 // queueDef is a queue as a worker's manifest has it.
 type queueDef struct {
@@ -74,6 +79,10 @@ type worker struct {
 	Version     string     `json:"version"`
 	ContentHash string     `json:"contentHash"`
 	Runtime     string     `json:"runtime,omitempty"`
+	RuntimeIs   string     `json:"runtimeVersion,omitempty"`
+	SDK         string     `json:"sdk,omitempty"`
+	CLI         string     `json:"cli,omitempty"`
+	Deployment  string     `json:"deployment,omitempty"` // friendly; "": a CLI is connected that has it
 	Project     string     `json:"project"`
 	CreatedAt   int64      `json:"createdAt"`
 	Tasks       []task     `json:"tasks"`
@@ -131,6 +140,7 @@ type workers struct {
 	mu       sync.RWMutex
 	list     []*worker // oldest first
 	byID     map[string]*worker
+	promoted string     // id of the one that gets the runs of a deployed environment
 	register sync.Mutex // held while a worker or a task is registered
 	tasks    map[string]bool
 }
@@ -142,6 +152,16 @@ func (w *workers) newest() *worker {
 		return nil
 	}
 	return w.list[len(w.list)-1]
+}
+
+// current is the one that gets runs that are not for a certain version: section 17.3.
+func (env *environment) current() *worker {
+	if !env.deployed() {
+		return env.workers.newest()
+	}
+	env.workers.mu.RLock()
+	defer env.workers.mu.RUnlock()
+	return env.workers.byID[env.workers.promoted]
 }
 
 func (w *workers) named(id string) *worker {
@@ -168,29 +188,34 @@ func (w *workers) knows(task string) bool {
 }
 
 // metaKey is the key of a row of this door in Meta.
-func (d *Door) metaKey(kind, id string) []byte {
-	return []byte("trigger\x00" + d.cfg.Env + "\x00" + kind + "\x00" + id)
+func (env *environment) metaKey(kind, id string) []byte {
+	return []byte("trigger\x00" + env.Name + "\x00" + kind + "\x00" + id)
 }
 
 // load reads what is registered.
-func (d *Door) load(ctx context.Context) error {
-	rows, err := d.cfg.Host.Scan(ctx, store.Query{Table: store.Meta, Prefix: d.metaKey("worker", ""), Limit: store.MaxLimit})
+func (env *environment) load(ctx context.Context) error {
+	rows, err := env.cfg.Host.Scan(ctx, store.Query{Table: store.Meta, Prefix: env.metaKey("worker", ""), Limit: store.MaxLimit})
 	if err != nil {
 		return err
 	}
-	d.workers.mu.Lock()
-	defer d.workers.mu.Unlock()
-	d.workers.list, d.workers.byID, d.workers.tasks = nil, map[string]*worker{}, map[string]bool{}
+	env.workers.mu.Lock()
+	defer env.workers.mu.Unlock()
+	env.workers.list, env.workers.byID, env.workers.tasks = nil, map[string]*worker{}, map[string]bool{}
 	for _, row := range rows {
 		w := &worker{}
 		if err := json.Unmarshal(row.Value, w); err != nil {
 			return err
 		}
-		d.workers.list = append(d.workers.list, w)
-		d.workers.byID[w.ID] = w
+		env.workers.list = append(env.workers.list, w)
+		env.workers.byID[w.ID] = w
 	}
-	slices.SortFunc(d.workers.list, func(a, b *worker) int { return cmp.Compare(a.ID, b.ID) })
-	rows, err = d.cfg.Host.Scan(ctx, store.Query{Table: store.Functions, Prefix: engine.FunctionKey(d.cfg.Env, slugPrefix), Limit: store.MaxLimit})
+	slices.SortFunc(env.workers.list, func(a, b *worker) int { return cmp.Compare(a.ID, b.ID) })
+	promoted, _, err := env.cfg.Host.Get(ctx, store.Meta, env.metaKey("promoted", ""))
+	if err != nil {
+		return err
+	}
+	env.workers.promoted = string(promoted)
+	rows, err = env.cfg.Host.Scan(ctx, store.Query{Table: store.Functions, Prefix: engine.FunctionKey(env.Name, slugPrefix), Limit: store.MaxLimit})
 	if err != nil {
 		return err
 	}
@@ -200,46 +225,68 @@ func (d *Door) load(ctx context.Context) error {
 			return err
 		}
 		if fn.Door == Name {
-			d.workers.tasks[strings.TrimPrefix(fn.Slug, slugPrefix)] = true
+			env.workers.tasks[strings.TrimPrefix(fn.Slug, slugPrefix)] = true
 		}
 	}
 	return nil
 }
 
-// registerWorker is POST /api/v1/projects/{ref}/background-workers.
-func (d *Door) registerWorker(r *http.Request) (any, error) {
-	var in struct {
-		Engine   string `json:"engine"`
-		Metadata *struct {
-			ContentHash string     `json:"contentHash"`
-			Runtime     string     `json:"runtime"`
-			Tasks       []task     `json:"tasks"`
-			Queues      []queueDef `json:"queues"`
-		} `json:"metadata"`
-	}
-	if err := decode(r, &in); err != nil {
+// manifest is what somebody registers: section 17.1.
+type manifest struct {
+	Engine   string `json:"engine"`
+	Metadata *struct {
+		ContentHash string     `json:"contentHash"`
+		Runtime     string     `json:"runtime"`
+		RuntimeIs   string     `json:"runtimeVersion"`
+		SDK         string     `json:"packageVersion"`
+		CLI         string     `json:"cliPackageVersion"`
+		Tasks       []task     `json:"tasks"`
+		Queues      []queueDef `json:"queues"`
+	} `json:"metadata"`
+}
+
+func readManifest(r *http.Request) (*manifest, error) {
+	m := &manifest{}
+	if err := decode(r, m); err != nil {
 		return nil, err
 	}
 	switch {
-	case in.Metadata == nil:
+	case m.Metadata == nil:
 		return nil, fail(http.StatusBadRequest, "metadata is missing")
-	case in.Engine != "" && in.Engine != "V2":
+	case m.Engine != "" && m.Engine != "V2":
 		return nil, fail(http.StatusBadRequest, "This server runs tasks of trigger.dev 4 and later: upgrade with npx trigger.dev@latest update")
 	}
-	if err := checkTasks(in.Metadata.Tasks); err != nil {
+	return m, checkTasks(m.Metadata.Tasks)
+}
+
+// worker is the version that a manifest describes.
+func (env *environment) worker(m *manifest, version string) *worker {
+	in := m.Metadata
+	return &worker{
+		ID: friendly(workerPrefix, env.newID()), Version: version, ContentHash: in.ContentHash, Runtime: in.Runtime, RuntimeIs: in.RuntimeIs, SDK: in.SDK, CLI: in.CLI,
+		Project: env.ref(), CreatedAt: env.cfg.Now().UnixMilli(), Tasks: in.Tasks, Queues: in.Queues,
+	}
+}
+
+// registerWorker is POST /api/v1/projects/{ref}/background-workers: what a CLI that is connected has to offer.
+func (env *environment) registerWorker(r *http.Request) (any, error) {
+	m, err := readManifest(r)
+	if err != nil {
 		return nil, err
 	}
-	d.workers.register.Lock()
-	defer d.workers.register.Unlock()
-	if old := d.workers.newest(); old != nil && old.ContentHash == in.Metadata.ContentHash && in.Metadata.ContentHash != "" {
+	if env.deployed() {
+		return nil, fail(http.StatusBadRequest, "The environment %s gets its versions by trigger deploy", env.Slug)
+	}
+	if _, err := env.use(r.Context(), r.PathValue("ref"), env.Slug, env.Branch); err != nil { // who comes first names the project
+		return nil, err
+	}
+	env.workers.register.Lock()
+	defer env.workers.register.Unlock()
+	if old := env.workers.newest(); old != nil && old.ContentHash == m.Metadata.ContentHash && old.ContentHash != "" {
 		return registered(old), nil
 	}
-	now := d.cfg.Now().UTC()
-	w := &worker{
-		ID: friendly(workerPrefix, d.newID()), Version: d.nextVersion(now), ContentHash: in.Metadata.ContentHash, Runtime: in.Metadata.Runtime,
-		Project: r.PathValue("ref"), CreatedAt: now.UnixMilli(), Tasks: in.Metadata.Tasks, Queues: in.Metadata.Queues,
-	}
-	if err := d.adopt(r.Context(), w); err != nil {
+	w := env.worker(m, env.nextVersion())
+	if err := env.adopt(r.Context(), w); err != nil {
 		return nil, err
 	}
 	return registered(w), nil
@@ -274,74 +321,122 @@ func checkTasks(tasks []task) error {
 }
 
 // nextVersion is the next of a day: section 17.2.
-func (d *Door) nextVersion(now time.Time) string {
-	day := now.Format("20060102")
+func (env *environment) nextVersion() string {
+	day := env.cfg.Now().UTC().Format("20060102")
 	n := 0
-	d.workers.mu.RLock()
-	defer d.workers.mu.RUnlock()
-	for _, w := range d.workers.list {
+	see := func(version string) {
 		var i int
-		if _, err := fmt.Sscanf(w.Version, day+".%d", &i); err == nil {
+		if _, err := fmt.Sscanf(version, day+".%d", &i); err == nil {
 			n = max(n, i)
 		}
+	}
+	env.workers.mu.RLock()
+	for _, w := range env.workers.list {
+		see(w.Version)
+	}
+	env.workers.mu.RUnlock()
+	for _, p := range env.deployments.all() {
+		see(p.Version)
 	}
 	return fmt.Sprintf("%s.%d", day, n+1)
 }
 
-// adopt makes a worker the current one: its tasks are handed to it, those that it does not have wait for their version.
-func (d *Door) adopt(ctx context.Context, w *worker) error {
-	b, err := json.Marshal(w)
-	if err != nil {
+// adopt keeps a worker and makes it the current one.
+func (env *environment) adopt(ctx context.Context, w *worker) error {
+	if err := env.keep(ctx, w); err != nil {
 		return err
 	}
-	rows := []engine.RowPut{{Table: store.Meta, Key: d.metaKey("worker", w.ID), Value: b}}
-	d.workers.mu.RLock()
+	return env.handTo(ctx, w)
+}
+
+// keep stores a worker, so that runs may be bound to it. The oldest is forgotten where there are too many.
+func (env *environment) keep(ctx context.Context, w *worker) error {
+	rows := []engine.RowPut{{Table: store.Meta, Key: env.metaKey("worker", w.ID), Value: mustJSON(w)}}
+	env.workers.mu.RLock()
+	list := append(slices.Clone(env.workers.list), w)
+	promoted := env.workers.promoted
+	env.workers.mu.RUnlock()
 	var gone []*worker
-	if n := len(d.workers.list) + 1 - maxWorkers; n > 0 {
-		gone = slices.Clone(d.workers.list[:n])
+	for i := 0; len(list) > maxWorkers && i < len(list); {
+		if list[i].ID == promoted {
+			i++
+			continue
+		}
+		gone = append(gone, list[i])
+		list = slices.Delete(list, i, i+1)
 	}
-	d.workers.mu.RUnlock()
 	for _, old := range gone {
-		rows = append(rows, engine.RowPut{Table: store.Meta, Key: d.metaKey("worker", old.ID)})
+		rows = append(rows, engine.RowPut{Table: store.Meta, Key: env.metaKey("worker", old.ID)})
 	}
-	// The worker first: a run that is handed out must find it.
-	if _, err := d.cfg.Host.Submit(ctx, &engine.Put{Rows: rows}); err != nil {
+	if _, err := env.cfg.Host.Submit(ctx, &engine.Put{Rows: rows}); err != nil {
 		return err
 	}
-	names := d.taskNames()
+	env.workers.mu.Lock()
+	defer env.workers.mu.Unlock()
+	env.workers.list = list
+	env.workers.byID[w.ID] = w
+	for _, old := range gone {
+		delete(env.workers.byID, old.ID)
+	}
+	return nil
+}
+
+// handTo makes a worker that is kept the current one: its tasks are handed to it, those that it does not have wait for their version.
+func (env *environment) handTo(ctx context.Context, w *worker) error {
+	names := env.taskNames()
 	for _, t := range w.Tasks {
 		names[t.ID] = true
 	}
-	if err := d.registerTasks(ctx, w, names); err != nil {
+	if env.deployed() {
+		row := engine.RowPut{Table: store.Meta, Key: env.metaKey("promoted", ""), Value: []byte(w.ID)}
+		if _, err := env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{row}}); err != nil {
+			return err
+		}
+		// Before the tasks are handed to it: a run that is leased must find it. After a crash in between it is as if the tasks came with it.
+		env.workers.mu.Lock()
+		env.workers.promoted = w.ID
+		env.workers.mu.Unlock()
+	}
+	if err := env.registerTasks(ctx, w, names); err != nil {
 		return err
 	}
-	d.workers.mu.Lock()
-	d.workers.list = append(d.workers.list[len(gone):], w)
-	d.workers.byID[w.ID] = w
-	for _, old := range gone {
-		delete(d.workers.byID, old.ID)
-	}
-	d.workers.tasks = names
-	d.workers.mu.Unlock()
-	if err := d.limitQueues(ctx, w); err != nil {
+	env.workers.mu.Lock()
+	env.workers.tasks = names
+	env.workers.mu.Unlock()
+	if err := env.limitQueues(ctx, w); err != nil {
 		return err
 	}
-	return d.declareSchedules(ctx, w)
+	return env.declareSchedules(ctx, w)
 }
 
-func (d *Door) taskNames() map[string]bool {
-	d.workers.mu.RLock()
-	defer d.workers.mu.RUnlock()
-	names := make(map[string]bool, len(d.workers.tasks))
-	for n := range d.workers.tasks {
+// retire ends what an environment does by itself.
+func (env *environment) retire(ctx context.Context) error {
+	list, err := env.schedules(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		if err := env.dropSchedule(ctx, s.ID); err != nil {
+			return err
+		}
+	}
+	_, err = env.cfg.Host.Submit(ctx, &engine.RemoveApp{Env: env.Name, Name: appName})
+	return err
+}
+
+func (env *environment) taskNames() map[string]bool {
+	env.workers.mu.RLock()
+	defer env.workers.mu.RUnlock()
+	names := make(map[string]bool, len(env.workers.tasks))
+	for n := range env.workers.tasks {
 		names[n] = true
 	}
 	return names
 }
 
 // registerTasks tells the engine of all tasks, as worker has them.
-func (d *Door) registerTasks(ctx context.Context, w *worker, names map[string]bool) error {
-	app := engine.App{ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(d.cfg.Env))), Env: d.cfg.Env, Name: appName, Door: Name}
+func (env *environment) registerTasks(ctx context.Context, w *worker, names map[string]bool) error {
+	app := engine.App{ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(env.Name))), Env: env.Name, Name: appName, Door: Name}
 	if w != nil {
 		app.Checksum = w.ID
 		app.Meta = mustJSON(map[string]string{"framework": "trigger.dev " + w.Version, "sdk": "trigger.dev"})
@@ -349,7 +444,7 @@ func (d *Door) registerTasks(ctx context.Context, w *worker, names map[string]bo
 	c := &engine.Register{App: app}
 	for name := range names { // sorted below
 		fn := engine.Function{
-			ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(d.cfg.Env+"\x00"+name))), Env: d.cfg.Env, App: appName, Slug: slugPrefix + name, Name: name, Door: Name,
+			ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(env.Name+"\x00"+name))), Env: env.Name, App: appName, Slug: slugPrefix + name, Name: name, Door: Name,
 			Config: json.RawMessage(`{}`), MaxAttempts: 1, Pulled: true, Silent: true,
 		}
 		if t := w.task(name); t != nil {
@@ -361,7 +456,7 @@ func (d *Door) registerTasks(ctx context.Context, w *worker, names map[string]bo
 		c.Functions = append(c.Functions, fn)
 	}
 	slices.SortFunc(c.Functions, func(a, b engine.Function) int { return cmp.Compare(a.Slug, b.Slug) })
-	rep, err := do[engine.RegisterReply](ctx, d, c)
+	rep, err := do[engine.RegisterReply](ctx, env, c)
 	if err != nil {
 		return err
 	}
@@ -369,13 +464,13 @@ func (d *Door) registerTasks(ctx context.Context, w *worker, names map[string]bo
 }
 
 // know makes sure that a task can be triggered, even if no worker has it yet: section 6.2.
-func (d *Door) know(ctx context.Context, name string) error {
-	if d.workers.knows(name) {
+func (env *environment) know(ctx context.Context, name string) error {
+	if env.workers.knows(name) {
 		return nil
 	}
-	d.workers.register.Lock()
-	defer d.workers.register.Unlock()
-	names := d.taskNames()
+	env.workers.register.Lock()
+	defer env.workers.register.Unlock()
+	names := env.taskNames()
 	if names[name] {
 		return nil
 	}
@@ -383,12 +478,12 @@ func (d *Door) know(ctx context.Context, name string) error {
 		return invalid("there are more than %d tasks", maxTasks)
 	}
 	names[name] = true
-	if err := d.registerTasks(ctx, d.workers.newest(), names); err != nil {
+	if err := env.registerTasks(ctx, env.current(), names); err != nil {
 		return err
 	}
-	d.workers.mu.Lock()
-	d.workers.tasks = names
-	d.workers.mu.Unlock()
+	env.workers.mu.Lock()
+	env.workers.tasks = names
+	env.workers.mu.Unlock()
 	return nil
 }
 

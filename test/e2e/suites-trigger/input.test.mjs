@@ -52,7 +52,9 @@ test("a lost answer is given again", async () => {
   const once = () => ask(server, "POST", "/api/v1/tasks/same/trigger", { payload: "1" }, headers);
   const [a, b] = await Promise.all([once(), once()]);
   assert.equal(a.body.id, b.body.id);
-  assert.deepEqual(JSON.parse(a.headers.get("x-trigger-jwt-claims")), { sub: "env_dev", pub: true });
+  const { sub, pub } = JSON.parse(a.headers.get("x-trigger-jwt-claims"));
+  assert.match(sub, /^env_[0-9a-f]+$/);
+  assert.equal(pub, true);
 });
 
 test("a task id may have slashes, and a payload may be plain JSON", async () => {
