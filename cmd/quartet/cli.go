@@ -23,6 +23,7 @@ import (
 type cli struct {
 	Dev     devCmd     `cmd:"" help:"Run a development server: any key is accepted, apps on this machine are found."`
 	Serve   serveCmd   `cmd:"" aliases:"start" help:"Run a production server: keys are required, nothing is open by default."`
+	Worker  workerCmd  `cmd:"" help:"Execute deployed Trigger.dev tasks of a server on another machine."`
 	Env     envCmd     `cmd:"" help:"Print the environment variables that point the SDKs at a server."`
 	Keys    keysCmd    `cmd:"" help:"Print the keys that a running production server made for itself, or rotate its signing keys."`
 	Version versionCmd `cmd:"" help:"Print the version."`
@@ -50,6 +51,7 @@ type common struct {
 	MaxCalls   int         `default:"2000" env:"QUARTET_MAX_CALLS" help:"Calls that may be out at once."`
 	PerTarget  int         `name:"max-calls-per-target" default:"500" env:"QUARTET_MAX_CALLS_PER_TARGET" help:"Calls that may be out at once to one scheme, host and port."`
 	Private    string      `default:"allow" enum:"allow,deny" env:"QUARTET_PRIVATE_TARGETS" help:"Whether apps may be at loopback and private addresses: allow or deny. Link-local and metadata addresses never may."`
+	Tasks      string      `name:"tasks" default:"here" enum:"here,off" env:"QUARTET_TASKS" help:"here executes deployed tasks on this machine; off leaves them to quartet worker on others."`
 	EncryptKey auth.Secret `name:"encryption-key" env:"QUARTET_ENCRYPTION_KEY" help:"Key that encrypts environment variables and generated keys in the store. Without one the server keeps a key of its own in the data directory."`
 	taskFlags
 	Persist bool          `hidden:"" env:"INNGEST_PERSIST" help:"Has no effect: data is kept unless --data is :memory:."`
@@ -126,6 +128,8 @@ func parse(args []string, out, errOut io.Writer) (cmd func(context.Context) erro
 		return func(ctx context.Context) error { return c.Dev.run(ctx, out, errOut) }, nil
 	case "serve":
 		return func(ctx context.Context) error { return c.Serve.run(ctx, errOut) }, nil
+	case "worker":
+		return func(ctx context.Context) error { return c.Worker.run(ctx, errOut) }, nil
 	case "env":
 		return func(context.Context) error { return c.Env.run(out) }, nil
 	case "keys":

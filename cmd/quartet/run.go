@@ -144,7 +144,7 @@ func (c *common) config(errOut io.Writer, format string) (server.Config, error) 
 	return server.Config{
 		Listen: listen, Retention: time.Duration(c.Retention), URLs: c.App, PollInterval: time.Duration(c.Poll), Retry: time.Duration(c.Retry),
 		Redis: server.Redis{Listen: c.Redis, Everysec: c.RedisSafe == "everysec", TLSCert: c.RedisCert, TLSKey: c.RedisKey, Upstream: c.RedisUp.Reveal()},
-		Tasks: c.tasks(), EncryptionKey: c.EncryptKey, DenyPrivate: c.Private == "deny", MaxCalls: c.MaxCalls, PerTarget: c.PerTarget, DrainTimeout: c.Drain, Version: version(), Log: log,
+		Tasks: c.tasks(c.Tasks), EncryptionKey: c.EncryptKey, DenyPrivate: c.Private == "deny", MaxCalls: c.MaxCalls, PerTarget: c.PerTarget, DrainTimeout: c.Drain, Version: version(), Log: log,
 	}, nil
 }
 

@@ -96,6 +96,9 @@ func New(cfg Config) (*Pool, error) {
 	return p, nil
 }
 
+// Able says that there is something to execute tasks with.
+func (p *Pool) Able() bool { return p.node != "" }
+
 // checkUsers gives up on users of projects where they cannot reach what they must.
 func (p *Pool) checkUsers() {
 	if p.cfg.BaseUID == 0 || p.node == "" {
@@ -202,9 +205,13 @@ func (p *Pool) begin(ctx context.Context, r Run) {
 	p.active++
 	p.mu.Unlock()
 	p.all.Go(func() {
-		p.hold(r, 0)
-		d.execute(ctx)
-		p.release(r)
+		if p.cfg.Official {
+			d.official(ctx)
+		} else {
+			p.hold(r, 0)
+			d.execute(ctx)
+			p.release(r)
+		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.drives[r.ID] == d {

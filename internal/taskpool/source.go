@@ -35,16 +35,17 @@ var ErrLost = errors.New("the run has moved on")
 
 // Run is a run that a pool holds.
 type Run struct {
-	Env        string `json:"env"`      // name of its environment
-	ID         string `json:"id"`       // run_…
-	Snapshot   string `json:"snapshot"` // what the pool holds of it; it changes with each step
-	Task       string `json:"task"`
-	Project    string `json:"project"` // ref
-	Deployment string `json:"deployment"`
-	Version    string `json:"version"`
-	Worker     string `json:"worker"`
-	Hash       string `json:"contentHash"`
-	Machine    Machine
+	Env        string  `json:"env"`      // name of its environment
+	ID         string  `json:"id"`       // run_…
+	Snapshot   string  `json:"snapshot"` // what the pool holds of it; it changes with each step
+	Task       string  `json:"task"`
+	Project    string  `json:"project"` // ref
+	Deployment string  `json:"deployment"`
+	Version    string  `json:"version"`
+	Worker     string  `json:"worker"`
+	Hash       string  `json:"contentHash"`
+	Machine    Machine `json:"machine"`
+	Token      string  `json:"token"` // lets the bundle's own controller drive it
 }
 
 // Machine is what a process may use: section 2.5.

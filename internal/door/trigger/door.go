@@ -231,6 +231,10 @@ func (d *Door) respond(w http.ResponseWriter, r *http.Request, v any, err error)
 		status, v = a.status, a.body
 		maps.Copy(w.Header(), a.header)
 	}
+	if status == http.StatusNoContent {
+		w.WriteHeader(status)
+		return
+	}
 	writeJSON(w, status, v)
 }
 
@@ -291,6 +295,8 @@ func (d *Door) routes() {
 	d.projectRoutes()
 	d.variableRoutes()
 	d.deploymentRoutes()
+	d.poolRoutes()
+	d.workloadRoutes()
 	d.devRoutes()
 	d.executionRoutes()
 	d.triggerRoutes()

@@ -187,6 +187,7 @@ func (env *environment) poolRun(ctx context.Context, l *engine.Leased) *taskpool
 	return &taskpool.Run{
 		Env: env.Name, ID: friendly(runPrefix, rec.ID), Snapshot: friendly(snapshotPrefix, l.Token), Task: rec.opts.Task, Project: env.ref(),
 		Deployment: w.Deployment, Version: w.Version, Worker: w.ID, Hash: w.ContentHash, Machine: m,
+		Token: env.workloadToken(w.Deployment, friendly(runPrefix, rec.ID)),
 	}
 }
 
@@ -202,8 +203,13 @@ func (env *environment) pooled(pool string) *worker {
 	return env.workers.named(pool)
 }
 
-// held finds the environment of a run that a pool has.
-func (s source) held(r taskpool.Run) (*environment, engine.ID, error) {
+// held finds the environment of a run that a pool has, once environments are known.
+func (s source) held(ctx context.Context, r taskpool.Run) (*environment, engine.ID, error) {
+	select {
+	case <-s.d.prepared:
+	case <-ctx.Done():
+		return nil, engine.ID{}, context.Cause(ctx)
+	}
 	env := s.d.named(r.Env)
 	token, ok := parseID(snapshotPrefix, r.Snapshot)
 	if env == nil || !ok {
@@ -227,7 +233,7 @@ func (s source) Start(ctx context.Context, r taskpool.Run) (*taskpool.Attempt, e
 }
 
 func (s source) start(ctx context.Context, r taskpool.Run, origin string) (*taskpool.Attempt, error) {
-	env, token, err := s.held(r)
+	env, token, err := s.held(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -242,9 +248,20 @@ func (s source) start(ctx context.Context, r taskpool.Run, origin string) (*task
 	}, nil
 }
 
+// giveBack returns runs that nobody took, by leases that run out at once.
+func (s source) giveBack(ctx context.Context, runs []taskpool.Run) {
+	for _, r := range runs {
+		if env, token, err := s.held(ctx, r); err == nil {
+			if id, ok := parseID(runPrefix, r.ID); ok {
+				_, _ = do[engine.LeaseState](ctx, env, &engine.Hold{Run: id, Token: token, Hold: 1}) // else it takes a minute
+			}
+		}
+	}
+}
+
 // Complete implements [taskpool.Source].
 func (s source) Complete(ctx context.Context, r taskpool.Run, result json.RawMessage) (*taskpool.Outcome, error) {
-	env, token, err := s.held(r)
+	env, token, err := s.held(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -261,7 +278,7 @@ func (s source) Complete(ctx context.Context, r taskpool.Run, result json.RawMes
 
 // Heartbeat implements [taskpool.Source].
 func (s source) Heartbeat(ctx context.Context, r taskpool.Run) error {
-	env, token, err := s.held(r)
+	env, token, err := s.held(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -270,7 +287,7 @@ func (s source) Heartbeat(ctx context.Context, r taskpool.Run) error {
 
 // Latest implements [taskpool.Source].
 func (s source) Latest(ctx context.Context, r taskpool.Run) (*taskpool.State, error) {
-	env, _, err := s.held(r)
+	env, _, err := s.held(ctx, r)
 	if err != nil {
 		return nil, err
 	}

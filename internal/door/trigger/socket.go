@@ -14,7 +14,11 @@ import (
 
 // Section 16.3: Socket.IO over WebSocket, as much of it as the CLI speaks. It hears by this way that a run has a new snapshot.
 
-const namespace = "/dev-worker"
+// Namespaces: of the CLI, and of the controllers of deployed runs.
+const (
+	devNamespace      = "/dev-worker"
+	workloadNamespace = "/workload"
+)
 
 // Intervals of the Engine.IO protocol.
 const (
@@ -36,6 +40,9 @@ type sockets struct {
 type socket struct {
 	out  chan string // what is to be sent; a socket that does not keep up misses notices, and its CLI polls
 	runs map[string]bool
+
+	namespace string
+	run       string // the only one that a controller may follow
 }
 
 func (s *sockets) init() {
@@ -89,7 +96,7 @@ func (d *Door) Notice(n *engine.Notice) {
 	defer d.sockets.mu.Unlock()
 	for k := range d.sockets.runs[id] { // each hears of it
 		select {
-		case k.out <- `42` + namespace + `,["run:notify",{"version":"1","run":{"friendlyId":"` + id + `"}}]`:
+		case k.out <- `42` + k.namespace + `,["run:notify",{"version":"1","run":{"friendlyId":"` + id + `"}}]`:
 		default:
 		}
 	}
@@ -97,7 +104,14 @@ func (d *Door) Notice(n *engine.Notice) {
 
 // serveSocket is GET /socket.io/.
 func (d *Door) serveSocket(w http.ResponseWriter, r *http.Request) {
-	if _, err := d.authenticate(r); err != nil {
+	k := &socket{out: make(chan string, 256), runs: map[string]bool{}, namespace: devNamespace}
+	if token := r.Header.Get(workloadHeader); token != "" {
+		k.namespace = workloadNamespace
+		if _, k.run = d.driven(token); k.run == "" {
+			d.writeError(w, r, errKey)
+			return
+		}
+	} else if _, err := d.authenticate(r); err != nil {
 		d.writeError(w, r, err)
 		return
 	}
@@ -112,7 +126,6 @@ func (d *Door) serveSocket(w http.ResponseWriter, r *http.Request) {
 	c.SetReadLimit(1 << 20)
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	k := &socket{out: make(chan string, 256), runs: map[string]bool{}}
 	defer d.sockets.leave(k)
 	heard := make(chan struct{}, 1)
 	go func() {
@@ -171,10 +184,10 @@ func (d *Door) readSocket(ctx context.Context, c *websocket.Conn, k *socket, hea
 		switch {
 		case text == "1" || strings.HasPrefix(text, "41"):
 			return
-		case strings.HasPrefix(text, "40"+namespace):
-			k.push(`40` + namespace + `,{"sid":"` + internalID(d.newID()) + `"}`)
-		case strings.HasPrefix(text, "42"+namespace+","):
-			d.socketEvent(k, text[len("42"+namespace+","):])
+		case strings.HasPrefix(text, "40"+k.namespace):
+			k.push(`40` + k.namespace + `,{"sid":"` + internalID(d.newID()) + `"}`)
+		case strings.HasPrefix(text, "42"+k.namespace+","):
+			d.socketEvent(k, text[len("42"+k.namespace+","):])
 		}
 	}
 }
@@ -195,6 +208,12 @@ func (d *Door) socketEvent(k *socket, text string) {
 	var name string
 	var in struct {
 		Runs []string `json:"runFriendlyIds"`
+	}
+	if k.run != "" {
+		if json.Unmarshal(parts[0], &name) == nil {
+			d.workloadEvent(k, name, parts[1])
+		}
+		return
 	}
 	if json.Unmarshal(parts[0], &name) != nil || json.Unmarshal(parts[1], &in) != nil {
 		return

@@ -23,15 +23,36 @@ export const key = "tr_dev_quartet";
 /** Points the SDK of this process at a server. */
 export const use = (server) => sdk.configure({ baseURL: server.url, secretKey: key });
 
-/** The CLI's dev command in a copy of the app, once its tasks are registered. */
-export async function startDev(server) {
+/** A copy of the app. */
+export function copyApp() {
   const dir = mkdtempSync(join(tmpdir(), "quartet-trigger-"));
   for (const f of ["package.json", "package-lock.json", "tsconfig.json", "trigger.config.ts", "src"]) cpSync(join(app, f), join(dir, f), { recursive: true });
   symlinkSync(join(app, "node_modules"), join(dir, "node_modules"));
+  return dir;
+}
+
+/** The published CLI in a folder. */
+export function spawnCli(dir, url, token, args, env = {}) {
   const cli = join(app, "node_modules/trigger.dev/dist/esm/index.js");
-  const child = spawn(process.execPath, [cli, "dev", "--skip-update-check", "--skip-telemetry", "--skip-platform-notifications"], {
-    cwd: dir, stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, CI: "1", TRIGGER_API_URL: server.url, TRIGGER_ACCESS_TOKEN: "tr_pat_quartet" },
+  return spawn(process.execPath, [cli, ...args], {
+    cwd: dir, stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, CI: "1", TRIGGER_API_URL: url, ...(token && { TRIGGER_ACCESS_TOKEN: token }), ...env },
   });
+}
+
+/** Runs the CLI to its end. */
+export async function runCli(dir, url, token, args, env) {
+  const child = spawnCli(dir, url, token, args, env);
+  let log = "";
+  child.stdout.on("data", (b) => (log += b));
+  child.stderr.on("data", (b) => (log += b));
+  const code = await new Promise((r) => child.once("exit", r));
+  return { code, log };
+}
+
+/** The CLI's dev command in a copy of the app, once its tasks are registered. */
+export async function startDev(server) {
+  const dir = copyApp();
+  const child = spawnCli(dir, server.url, "tr_pat_quartet", ["dev", "--skip-update-check", "--skip-telemetry", "--skip-platform-notifications"]);
   let log = "";
   child.stdout.on("data", (b) => (log += b));
   child.stderr.on("data", (b) => (log += b));

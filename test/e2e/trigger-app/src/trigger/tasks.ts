@@ -68,3 +68,50 @@ export const queued = task({
 export const big = task({ id: "big", run: async (payload: { text: string }) => ({ text: payload.text + "!" }) });
 export const cron = schedules.task({ id: "cron", run: async (payload) => ({ ts: payload.timestamp.toISOString(), n: payload.upcoming.length }) });
 export const everyMinute = schedules.task({ id: "every-minute", cron: "* * * * *", run: async (payload) => ({ ts: payload.timestamp.toISOString(), n: payload.upcoming.length }) });
+
+// What only matters once it is deployed.
+export const about = task({
+  id: "about",
+  run: async (payload: { name?: string }, { ctx }) => ({
+    pid: process.pid, uid: process.getuid?.(), version: ctx.deployment?.version, env: ctx.environment.slug, variable: payload?.name ? (process.env[payload.name] ?? null) : null,
+    ours: Object.keys(process.env).filter((k) => k.startsWith("QUARTET_")),
+  }),
+});
+export const misbehave = task({
+  id: "misbehave", machine: "micro", retry: { maxAttempts: 1 },
+  run: async (payload: { how: "exit" | "throw" | "hog" | "print" | "spin" | "segv" }) => {
+    switch (payload.how) {
+      case "exit":
+        process.exit(3);
+      case "throw":
+        setTimeout(() => {
+          throw new Error("nobody waits for me");
+        });
+        return new Promise(() => {});
+      case "hog": {
+        const kept: Buffer[] = [];
+        for (;;) {
+          kept.push(Buffer.alloc(16 << 20, 1)); // outside of the heap that Node.js bounds
+          await new Promise((r) => setTimeout(r, 20));
+        }
+      }
+      case "print":
+        for (let i = 0; i < 2000; i++) process.stdout.write("x".repeat(65536) + "\n");
+        return "printed";
+      case "spin":
+        for (;;);
+      case "segv":
+        process.kill(process.pid, "SIGSEGV");
+        return new Promise(() => {});
+    }
+  },
+});
+export const survivor = task({
+  id: "survivor", retry: { maxAttempts: 3 },
+  run: async (payload: { file: string }, { ctx }) => {
+    const { appendFileSync } = await import("node:fs");
+    appendFileSync(payload.file, `${ctx.attempt.number} ${process.pid}\n`);
+    if (ctx.attempt.number === 1) await new Promise((r) => setTimeout(r, 60_000));
+    return ctx.attempt.number;
+  },
+});
