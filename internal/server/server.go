@@ -195,12 +195,19 @@ func (s *Server) handler() http.Handler {
 	mux := s.routes()
 	const inside = "/api/dashboard/qstash"
 	trusted := s.dash.Trust(s.qstash.Trusted(inside))
+	const triggerInside = "/api/dashboard/trigger"
+	var trustedTasks http.Handler
+	if s.trigger != nil {
+		trustedTasks = s.dash.Trust(s.trigger.Trusted(triggerInside))
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case qstash.Serves(r):
 			s.qstash.ServeHTTP(w, r)
 		case strings.HasPrefix(r.URL.Path, inside+"/v2/"):
 			trusted.ServeHTTP(w, r)
+		case s.trigger != nil && strings.HasPrefix(r.URL.Path, triggerInside+"/"):
+			trustedTasks.ServeHTTP(w, r)
 		case s.trigger != nil && trigger.Serves(r):
 			s.trigger.ServeHTTP(w, r)
 		default:

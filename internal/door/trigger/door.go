@@ -297,6 +297,7 @@ func (d *Door) routes() {
 	d.deploymentRoutes()
 	d.poolRoutes()
 	d.workloadRoutes()
+	d.dashboardRoutes()
 	d.devRoutes()
 	d.executionRoutes()
 	d.triggerRoutes()

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/quartetjobs/quartet/internal/auth"
 	"github.com/quartetjobs/quartet/internal/engine"
@@ -51,7 +52,7 @@ type environment struct {
 	*Door
 	environmentRow
 	id  string // friendly: the subject of tokens
-	key auth.Secret
+	key atomic.Pointer[auth.Secret]
 
 	workers     workers
 	deployments deployments
@@ -198,10 +199,11 @@ func (d *Door) load(ctx context.Context) error {
 func (d *Door) open(ctx context.Context, row environmentRow) error {
 	sum := sha256.Sum256([]byte(row.Name))
 	env := &environment{Door: d, environmentRow: row, id: "env_" + hex.EncodeToString(sum[:10])}
-	var err error
-	if env.key, err = d.keyOf(&row); err != nil {
+	key, err := d.keyOf(&row)
+	if err != nil {
 		return err
 	}
+	env.key.Store(&key)
 	if err := errors.Join(env.load(ctx), env.loadVariables(ctx), env.loadDeployments(ctx)); err != nil {
 		return err
 	}
@@ -222,7 +224,7 @@ func (d *Door) keyOf(row *environmentRow) (auth.Secret, error) {
 	}
 	if row.Branch != "" {
 		if parent := d.named(d.environmentName(row.Project, row.Slug, "")); parent != nil {
-			return parent.key, nil
+			return *parent.key.Load(), nil
 		}
 	}
 	if key := d.configured(row.Slug); row.Project == "" && key != "" {

@@ -244,27 +244,35 @@ func (env *environment) readFilter(r *http.Request) (*runFilter, error) {
 		b := s == "true"
 		f.test = &b
 	}
-	for name, to := range map[string]*int64{"from": &f.from, "to": &f.to} {
+	var err error
+	f.from, f.to, err = env.createdWithin(r)
+	return f, err
+}
+
+// createdWithin are the times of filter[createdAt], in ms; 0: no end. They are numbers or dates: T49.
+func (env *environment) createdWithin(r *http.Request) (from, to int64, err error) {
+	q := r.URL.Query()
+	for name, at := range map[string]*int64{"from": &from, "to": &to} {
 		s := q.Get("filter[createdAt][" + name + "]")
 		if s == "" {
 			continue
 		}
 		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-			*to = n
-		} else if at, ok := parseWhen(s, env.cfg.Now()); ok {
-			*to = at
+			*at = n
+		} else if t, ok := parseWhen(s, env.cfg.Now()); ok {
+			*at = t
 		} else {
-			return nil, fail(http.StatusBadRequest, "Invalid date %s", s)
+			return 0, 0, fail(http.StatusBadRequest, "Invalid date %s", s)
 		}
 	}
 	if s := q.Get("filter[createdAt][period]"); s != "" {
 		span, ok := parseDuration(s)
 		if !ok {
-			return nil, fail(http.StatusBadRequest, "Invalid period %s", s)
+			return 0, 0, fail(http.StatusBadRequest, "Invalid period %s", s)
 		}
-		f.from = max(f.from, env.cfg.Now().Add(-span).UnixMilli())
+		from = max(from, env.cfg.Now().Add(-span).UnixMilli())
 	}
-	return f, nil
+	return from, to, nil
 }
 
 func (f *runFilter) matches(rec *record, version string) bool {

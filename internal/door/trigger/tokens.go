@@ -195,8 +195,8 @@ func obfuscated(token string) string {
 	return token[:len(accessPrefix)+4] + "****" + token[len(token)-4:]
 }
 
-// Approve lets the CLI in that shows a code. Whoever calls it has made sure that its caller may use the dashboard.
-func (d *Door) Approve(ctx context.Context, code string) error {
+// approve lets the CLI in that shows a code.
+func (d *Door) approve(ctx context.Context, code string) error {
 	d.tokens.mu.RLock()
 	c := d.tokens.codes[code]
 	known := c != nil && d.cfg.Now().Before(c.expires)

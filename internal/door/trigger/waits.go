@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/quartetjobs/quartet/internal/engine"
@@ -21,6 +22,7 @@ func (d *Door) waitRoutes() {
 	d.route("POST /engine/v1/runs/{run}/wait/duration", secret, (*environment).waitDuration)
 	d.route("POST /engine/v1/runs/{run}/waitpoints/tokens/{token}/wait", secret, (*environment).waitToken)
 	d.route("POST /api/v1/waitpoints/tokens", secret, (*environment).createToken)
+	d.route("GET /api/v1/waitpoints/tokens", secret, (*environment).listTokens)
 	d.route("GET /api/v1/waitpoints/tokens/{token}", public, (*environment).getToken)
 	d.route("POST /api/v1/waitpoints/tokens/{token}/complete", public, (*environment).completeToken)
 	d.anyone("POST /api/v1/waitpoints/tokens/{token}/callback/{hash}", (*Door).tokenCallback)
@@ -316,6 +318,11 @@ func (env *environment) getToken(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return env.tokenView(r, t), nil
+}
+
+// tokenView is section 9.2.
+func (env *environment) tokenView(r *http.Request, t *token) map[string]any {
 	tags := t.Tags
 	if tags == nil {
 		tags = []string{}
@@ -338,5 +345,51 @@ func (env *environment) getToken(r *http.Request) (any, error) {
 			v["output"], v["outputType"] = *out.Output, out.Type
 		}
 	}
-	return v, nil
+	return v
+}
+
+// listTokens is GET /api/v1/waitpoints/tokens, newest first.
+func (env *environment) listTokens(r *http.Request) (any, error) {
+	q := r.URL.Query()
+	size := 25
+	if n, err := strconv.Atoi(q.Get("page[size]")); err == nil {
+		size = min(max(n, 1), 100)
+	}
+	list := func(name string) []string {
+		return slices.DeleteFunc(strings.Split(q.Get(name), ","), func(s string) bool { return s == "" })
+	}
+	status, tags, key := list("filter[status]"), list("filter[tags]"), q.Get("filter[idempotencyKey]")
+	from, to, err := env.createdWithin(r)
+	if err != nil {
+		return nil, err
+	}
+	data, pages, after := []any{}, map[string]string{}, q.Get("page[after]")
+	for scanned := 0; scanned < maxScanned; {
+		rows, err := env.scanLogs(r.Context(), env.tokenKey, after, 200)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			scanned++
+			t := &token{}
+			if err := json.Unmarshal(row.Value, t); err != nil {
+				return nil, err
+			}
+			after = t.ID
+			v := env.tokenView(r, t)
+			if strings.HasPrefix(t.Key, "wait\x00") || len(status) > 0 && !slices.Contains(status, v["status"].(string)) || t.CreatedAt < from || to > 0 && t.CreatedAt > to ||
+				len(tags) > 0 && !slices.ContainsFunc(tags, func(s string) bool { return slices.Contains(t.Tags, s) }) || key != "" && key != t.Key {
+				continue
+			}
+			if len(data) == size {
+				pages["next"] = data[size-1].(map[string]any)["id"].(string)
+				return map[string]any{"data": data, "pagination": pages}, nil
+			}
+			data = append(data, v)
+		}
+		if len(rows) < 200 {
+			break
+		}
+	}
+	return map[string]any{"data": data, "pagination": pages}, nil
 }
