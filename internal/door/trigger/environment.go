@@ -185,9 +185,14 @@ func (d *Door) load(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, slug := range []string{slugDev, slugProd, slugStaging, slugPreview} {
-		if d.configured(slug) != "" && d.named(d.environmentName("", slug, "")) == nil {
-			if err := d.open(ctx, environmentRow{Name: d.environmentName("", slug, ""), Slug: slug}); err != nil {
+	// The server's own is always there, and those that keys are configured for.
+	slugs := []string{d.mainSlug()}
+	for _, k := range d.cfg.Keys {
+		slugs = append(slugs, keySlug(k.Reveal()))
+	}
+	for _, slug := range slugs {
+		if name := d.environmentName("", slug, ""); d.named(name) == nil {
+			if err := d.open(ctx, environmentRow{Name: name, Slug: slug}); err != nil {
 				return err
 			}
 		}

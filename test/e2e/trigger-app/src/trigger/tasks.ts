@@ -115,3 +115,4 @@ export const survivor = task({
     return ctx.attempt.number;
   },
 });
+export const noop = task({ id: "noop", run: async () => Date.now() });
