@@ -256,11 +256,29 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// fillBatch starts the runs of a batch and seals it.
+// fillBatch starts the runs of a batch, in their order, and seals it.
 func (env *environment) fillBatch(r *http.Request, b *batch, items []*batchItem) error {
 	ctx := r.Context()
+	var placing []*placing
 	for _, it := range items {
-		if err := env.placeItem(r, b, it); err != nil {
+		p, err := env.placeItem(r, b, it)
+		if err != nil {
+			return err
+		}
+		if p != nil {
+			placing = append(placing, p)
+		}
+	}
+	for _, p := range placing {
+		reply, err := p.wait(ctx)
+		if err == nil {
+			var s started
+			if s, err = env.placed(ctx, p.o, reply); err == nil {
+				b.hit(p.it, p.o.id, s.ID)
+				continue
+			}
+		}
+		if err := env.refuseItem(ctx, b, p.it, err); err != nil {
 			return err
 		}
 	}
@@ -274,31 +292,73 @@ func (env *environment) fillBatch(r *http.Request, b *batch, items []*batchItem)
 	return err
 }
 
-// placeItem starts the run of an item. What is wrong with the item is noted in the batch; an error is about the server.
-func (env *environment) placeItem(r *http.Request, b *batch, it *batchItem) error {
+// placing is an item whose command is under way, so that many share a commit.
+type placing struct {
+	it   *batchItem
+	o    *order
+	done chan struct{}
+	v    any
+	err  error
+}
+
+func (p *placing) wait(ctx context.Context) (any, error) {
+	select {
+	case <-p.done:
+		return p.v, p.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// hit notes that an item's key named a run that was there before.
+func (b *batch) hit(it *batchItem, own, run engine.ID) {
+	if run == own {
+		return
+	}
+	if b.Hits == nil {
+		b.Hits = map[int]string{}
+	}
+	b.Hits[it.Index] = friendly(runPrefix, run)
+}
+
+// placeItem begins to start the run of an item; it returns nil when that is done already. What is wrong with the item is noted in the batch; an error is
+// about the server.
+func (env *environment) placeItem(r *http.Request, b *batch, it *batchItem) (*placing, error) {
 	ctx := r.Context()
 	id, ok := itemRun(b.ID, it.Index)
 	if !ok {
-		return fail(http.StatusNotFound, "Batch %s not found", b.ID)
+		return nil, fail(http.StatusNotFound, "Batch %s not found", b.ID)
 	}
 	if rec, err := env.read(ctx, id); err != nil || rec != nil {
-		return err
+		return nil, err
 	}
 	it.Options.Parent, it.Options.Wait = b.Parent, b.Wait
 	o, err := env.order(r, it.Task, &it.triggerBody)
-	if err == nil {
-		o.id, o.opts.Batch, o.opts.BatchIndex = id, b.ID, it.Index
-		var s started
-		if s, err = env.place(ctx, o); err == nil {
-			if s.ID != id {
-				if b.Hits == nil {
-					b.Hits = map[int]string{}
-				}
-				b.Hits[it.Index] = friendly(runPrefix, s.ID)
-			}
-			return nil
-		}
+	if err != nil {
+		return nil, env.refuseItem(ctx, b, it, err)
 	}
+	o.id, o.opts.Batch, o.opts.BatchIndex = id, b.ID, it.Index
+	if o.opts.Key != "" { // its lock is held until it is placed
+		s, err := env.place(ctx, o)
+		if err != nil {
+			return nil, env.refuseItem(ctx, b, it, err)
+		}
+		b.hit(it, id, s.ID)
+		return nil, nil
+	}
+	p, err := env.plan(ctx, o)
+	if err != nil {
+		return nil, env.refuseItem(ctx, b, it, err)
+	}
+	way := &placing{it: it, o: o, done: make(chan struct{})}
+	return way, env.cfg.Host.Post(p.cmd, func(v any, err error) {
+		way.v, way.err = v, err
+		close(way.done)
+	})
+}
+
+// refuseItem notes what is wrong with an item. Another error than that is returned.
+func (env *environment) refuseItem(ctx context.Context, b *batch, it *batchItem, err error) error {
 	var in *inputError
 	if !errors.As(err, &in) {
 		return err
@@ -308,7 +368,8 @@ func (env *environment) placeItem(r *http.Request, b *batch, it *batchItem) erro
 		return nil
 	}
 	parent, ok := parseID(runPrefix, b.Parent)
-	if !ok {
+	id, known := itemRun(b.ID, it.Index)
+	if !ok || !known {
 		return err
 	}
 	step := engine.Step{

@@ -41,6 +41,7 @@ var idSpace = uuid.NewSHA1(uuid.NameSpaceURL, []byte("quartet:trigger"))
 // Host is what the door needs of a shard.
 type Host interface {
 	Submit(ctx context.Context, cmd engine.Command) (any, error)
+	Post(cmd engine.Command, to func(any, error)) error
 	Get(ctx context.Context, t store.Table, key []byte) ([]byte, bool, error)
 	List(ctx context.Context, t store.Table, part []byte) ([]store.Row, error)
 	Scan(ctx context.Context, q store.Query) ([]store.Row, error)

@@ -510,6 +510,9 @@ func (env *environment) complete(ctx context.Context, x *execution, c *completio
 		rep.Request = x.state.Token
 	default:
 		at, retry := env.retryAt(x, c)
+		if m := env.larger(x, c); m != "" {
+			rec.note.Machine, at, retry, requeue = m, env.cfg.Now().UnixMilli(), true, true
+		}
 		op := engine.Op{Kind: engine.OpRunFailed, Value: c.Error.stored(), Final: !retry, RetryAt: at}
 		rep.Ops, again = []engine.Op{op}, retry
 		if delay := at - env.cfg.Now().UnixMilli(); retry && c.Retry != nil && delay < quickRetry && !requeue {
@@ -554,6 +557,22 @@ func (env *environment) retryAt(x *execution, c *completion) (int64, bool) {
 		return now + backoff(env.pooled(x.state.Pool).task(x.rec.opts.Task), x.state.Attempt), true
 	}
 	return 0, false
+}
+
+// larger is the machine on which an attempt that ran out of memory is repeated, once; "" when there is none.
+func (env *environment) larger(x *execution, c *completion) string {
+	t := env.pooled(x.state.Pool).task(x.rec.opts.Task)
+	switch {
+	case c.Error.Code != "TASK_PROCESS_OOM_KILLED" && c.Error.Code != "TASK_PROCESS_MAYBE_OOM_KILLED", t == nil, t.Retry == nil, t.Retry.OutOfMemory == nil:
+		return ""
+	case x.state.Attempt+1 >= min(x.state.Max, maxAttempts), x.rec.note.Machine != "":
+		return ""
+	}
+	name := t.Retry.OutOfMemory.Machine
+	if _, ok := machines[name]; !ok || name == machineFor(&x.rec.opts, &x.rec.note, t).Name {
+		return ""
+	}
+	return name
 }
 
 // backoff is the delay after an attempt, from 0, in ms.

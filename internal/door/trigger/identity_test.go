@@ -46,6 +46,7 @@ func (emptyHost) Submit(_ context.Context, cmd engine.Command) (any, error) {
 	return nil, nil
 }
 
+func (emptyHost) Post(engine.Command, func(any, error)) error { return nil }
 func (emptyHost) Get(context.Context, store.Table, []byte) ([]byte, bool, error) {
 	return nil, false, nil
 }

@@ -320,46 +320,73 @@ func traceOf(r *http.Request) string {
 
 // place starts the run of an order, or finds the one that its key names.
 func (env *environment) place(ctx context.Context, o *order) (started, error) {
-	if err := env.know(ctx, o.opts.Task); err != nil {
+	if o.opts.Key != "" {
+		unlock := env.locks.lock(slugPrefix + o.opts.Task + "\x00" + o.opts.Key)
+		defer unlock()
+	}
+	p, err := env.plan(ctx, o)
+	if err != nil || p.cmd == nil {
+		return p.old, err
+	}
+	reply, err := env.cfg.Host.Submit(ctx, p.cmd)
+	if err != nil {
 		return started{}, err
+	}
+	return env.placed(ctx, o, reply)
+}
+
+// plan is how an order is placed.
+type plan struct {
+	cmd engine.Command // nil: there is nothing to start
+	old started        // because of this run
+}
+
+// plan says how an order is placed. The caller holds the lock of its key, if it has one.
+func (env *environment) plan(ctx context.Context, o *order) (plan, error) {
+	if err := env.know(ctx, o.opts.Task); err != nil {
+		return plan{}, err
 	}
 	if o.opts.Parent != "" {
 		if err := env.descend(ctx, o); err != nil {
-			return started{}, err
+			return plan{}, err
 		}
 	}
 	c := env.start(o)
 	if c.Key != "" {
-		unlock := env.locks.lock(c.Slug + "\x00" + c.Key)
-		defer unlock()
 		old, err := env.keyed(ctx, c)
 		if err != nil {
-			return started{}, err
+			return plan{}, err
 		}
 		if old != nil {
 			if o.opts.Wait {
 				err = env.join(ctx, o, old)
 			}
-			return started{old.ID, true}, err
+			return plan{old: started{old.ID, true}}, err
 		}
 	}
 	if o.opts.Wait {
-		ok, err := do[bool](ctx, env, &engine.Block{Run: o.parent, Ops: []engine.Op{{Kind: engine.OpInvoke, Step: env.runPoint(o, o.id), Child: c}}})
-		if err == nil && !ok {
-			err = env.deadParent(ctx, o)
+		return plan{cmd: &engine.Block{Run: o.parent, Ops: []engine.Op{{Kind: engine.OpInvoke, Step: env.runPoint(o, o.id), Child: c}}}}, nil
+	}
+	return plan{cmd: c}, nil
+}
+
+// placed is what became of an order, by the reply to its command.
+func (env *environment) placed(ctx context.Context, o *order, reply any) (started, error) {
+	switch rep := reply.(type) {
+	case bool: // of Block
+		if !rep {
+			return started{}, env.deadParent(ctx, o)
 		}
-		return started{ID: o.id}, err
+		return started{ID: o.id}, nil
+	case engine.StartReply:
+		switch rep.Outcome {
+		case engine.Duplicate:
+			return started{rep.Run, true}, nil
+		case engine.Started:
+			return started{ID: rep.Run}, nil
+		}
 	}
-	rep, err := do[engine.StartReply](ctx, env, c)
-	switch {
-	case err != nil:
-		return started{}, err
-	case rep.Outcome == engine.Duplicate:
-		return started{rep.Run, true}, nil
-	case rep.Outcome != engine.Started:
-		return started{}, invalid("Task %s cannot be triggered now", o.opts.Task)
-	}
-	return started{ID: rep.Run}, nil
+	return started{}, invalid("Task %s cannot be triggered now", o.opts.Task)
 }
 
 // descend finds the parent of an order.

@@ -47,6 +47,9 @@ type task struct {
 		Factor      float64 `json:"factor,omitempty"`
 		Min         float64 `json:"minTimeoutInMs,omitempty"`
 		Max         float64 `json:"maxTimeoutInMs,omitempty"`
+		OutOfMemory *struct {
+			Machine string `json:"machine"`
+		} `json:"outOfMemory,omitempty"`
 	} `json:"retry,omitempty"`
 	Machine *struct {
 		Preset string `json:"preset,omitempty"`

@@ -101,6 +101,7 @@ test("a task that misbehaves fails alone", async () => {
     exit: ["CRASHED", /exited with code 3/], throw: ["FAILED", /nobody waits for me/], hog: ["CRASHED", /OOM|signal SIGKILL/], print: ["COMPLETED"], segv: ["CRASHED", /SIGSEGV/],
   };
   const all = await Promise.all(Object.keys(how).map(async (k) => [k, await tasks.trigger("misbehave", { how: k })]));
+  const hungry = await tasks.trigger("hungry", undefined);
   const spin = await tasks.trigger("misbehave", { how: "spin" });
   await reach(spin, "EXECUTING");
   await runs.cancel(spin.id); // it cannot hear of it
@@ -111,6 +112,7 @@ test("a task that misbehaves fails alone", async () => {
   }
   assert.equal((await ended(spin)).status, "CANCELED");
   assert.equal((await ended(bystander)).output, "slept");
+  assert.deepEqual([(await ended(hungry)).output, (await ended(hungry)).attemptCount], ["small-2x", 2], "the second attempt has a larger machine");
 });
 
 test("versions are promoted, rolled back and pinned", { timeout: 170_000 }, async () => {

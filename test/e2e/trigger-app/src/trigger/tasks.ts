@@ -106,6 +106,17 @@ export const misbehave = task({
     }
   },
 });
+export const hungry = task({
+  id: "hungry", machine: "micro", retry: { maxAttempts: 2, outOfMemory: { machine: "small-2x" } },
+  run: async (_: unknown, { ctx }) => {
+    const kept: Buffer[] = [];
+    for (let i = 0; i < 24; i++) {
+      kept.push(Buffer.alloc(16 << 20, 1));
+      await new Promise((r) => setTimeout(r, 50));
+    }
+    return ctx.machine?.name;
+  },
+});
 export const survivor = task({
   id: "survivor", retry: { maxAttempts: 3 },
   run: async (payload: { file: string }, { ctx }) => {
