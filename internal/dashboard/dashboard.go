@@ -35,6 +35,7 @@ type Config struct {
 	Log          *slog.Logger
 	Version      string
 	Own          []string                                         // doors whose apps and functions are the server's own: nobody wrote them, so lists leave them out
+	Tasks        bool                                             // Trigger.dev clients are let in
 	Environments func() []string                                  // those beside the configured ones; optional
 	AppError     func(env, app string) string                     // why an app does not answer, "" if it does
 	Sync         func(ctx context.Context, env, url string) error // asks an app for its functions
@@ -232,7 +233,7 @@ func (d *Dashboard) environments() []string {
 func (d *Dashboard) session(w http.ResponseWriter, r *http.Request) {
 	out := map[string]any{"dev": d.cfg.Keys.Dev, "authenticated": d.allowed(r)}
 	if d.allowed(r) {
-		out["environments"], out["version"] = d.environments(), d.cfg.Version
+		out["environments"], out["version"], out["tasks"] = d.environments(), d.cfg.Version, d.cfg.Tasks
 	}
 	writeJSON(w, http.StatusOK, out)
 }

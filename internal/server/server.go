@@ -135,7 +135,7 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	s.dash = dashboard.New(dashboard.Config{
 		Host: s.host, Keys: &s.cfg.Keys, Log: cfg.Log.With("component", "dashboard"), Version: cfg.Version, Own: []string{qstash.Name}, AppError: s.inngest.AppError,
-		Environments: s.environments, Sync: s.inngest.Sync, Send: s.inngest.Send, Invoke: s.inngest.Invoke, Rerun: s.qstash.Rerun, Jobs: jobs,
+		Environments: s.environments, Tasks: s.trigger != nil, Sync: s.inngest.Sync, Send: s.inngest.Send, Invoke: s.inngest.Invoke, Rerun: s.qstash.Rerun, Jobs: jobs,
 	})
 	s.sweeper = retention.New(retention.Config{Host: s.host, Log: cfg.Log.With("component", "retention"), Keep: cfg.Retention})
 	s.http = &http.Server{

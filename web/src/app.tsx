@@ -64,7 +64,10 @@ function Side() {
   const s = session.value;
   const counts = useLive<Overview>("/overview", aboutRuns).data;
   const envs = s?.environments ?? [];
-  const here = (p: string) => (p === "/" ? path.value === "/" : path.value === p || path.value.startsWith(`${p}/`));
+  const here = (p: string) => {
+    if (p === "/" || p === "/tasks") return path.value === p || (p === "/tasks" && path.value === "/tasks/task");
+    return path.value === p || path.value.startsWith(`${p}/`);
+  };
   const nav = useRef<HTMLElement>(null);
   useEffect(() => { // where the menu is one line, the current entry may be outside
     const current = nav.current?.querySelector<HTMLElement>("[aria-current]");
@@ -88,7 +91,7 @@ function Side() {
       )}
       <button type="button" class="send" onClick={() => (sending.value = {})}><Icon name="send" />Send event</button>
       <nav class="menu" aria-label="Main" ref={nav}>
-        {menu.filter((group) => !group.first || !environment.value).map((group) => (
+        {menu.filter((group) => (!group.first || !environment.value) && (!group.tasks || s?.tasks)).map((group) => (
           <div class="menu-group" key={group.title}>
             {group.title && <p class="menu-title">{group.title}</p>}
             {group.entries.map((e) => (
@@ -141,6 +144,7 @@ const shortcuts: [string, string][] = [
   ["S", "send an event"],
   ["G then O R E F A", "go to overview, runs, events, functions, apps"],
   ["G then M D C Q U J", "go to messages, dead letters, schedules, queues, URL groups, job queues"],
+  ["G then T X H W N B P V", "go to tasks, their runs, schedules, queues, wait tokens, batches, deployments, keys and variables"],
   ["Ctrl Enter", "submit a dialog"],
   ["Esc", "close a dialog"],
 ];

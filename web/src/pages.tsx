@@ -1,7 +1,9 @@
 // Every page, and the menu. A door's list becomes a page here: one route, one entry, one component.
 import type { ComponentType } from "preact";
 import { AppsPage } from "./pages/apps";
+import { CliLoginPage } from "./pages/clilogin";
 import { DeadPage } from "./pages/dead";
+import { DeploymentsPage } from "./pages/deployments";
 import { EventPage } from "./pages/event";
 import { EventsPage } from "./pages/events";
 import { FunctionPage } from "./pages/function";
@@ -17,6 +19,14 @@ import { QueuesPage } from "./pages/queues";
 import { RunPage } from "./pages/run";
 import { RunsPage } from "./pages/runs";
 import { SchedulesPage } from "./pages/schedules";
+import { TaskPage } from "./pages/task";
+import { TaskBatchesPage } from "./pages/taskbatches";
+import { TaskEnvironmentPage } from "./pages/taskenvironment";
+import { TaskQueuesPage } from "./pages/taskqueues";
+import { TaskRunsPage } from "./pages/taskruns";
+import { TasksPage } from "./pages/tasks";
+import { TaskSchedulesPage } from "./pages/taskschedules";
+import { TaskTokensPage } from "./pages/tasktokens";
 import type { IconName } from "./ui/icons";
 
 export type PageProps = Record<string, string>;
@@ -36,6 +46,16 @@ export const routes: [pattern: string, page: ComponentType<PageProps>, title: st
   ["/jobs", JobQueuesPage, "Job queues"],
   ["/jobs/queue", JobQueuePage, "Job queue"],
   ["/jobs/job", JobPage, "Job"],
+  ["/tasks", TasksPage, "Tasks"],
+  ["/tasks/task", TaskPage, "Task"],
+  ["/tasks/runs", TaskRunsPage, "Task runs"],
+  ["/tasks/schedules", TaskSchedulesPage, "Task schedules"],
+  ["/tasks/queues", TaskQueuesPage, "Task queues"],
+  ["/tasks/tokens", TaskTokensPage, "Wait tokens"],
+  ["/tasks/batches", TaskBatchesPage, "Batches"],
+  ["/tasks/deployments", DeploymentsPage, "Deployments"],
+  ["/tasks/environment", TaskEnvironmentPage, "Keys and variables"],
+  ["/trigger/login/:code", CliLoginPage as ComponentType<PageProps>, "Log in"],
   ["/functions", FunctionsPage, "Functions"],
   ["/functions/:slug", FunctionPage as ComponentType<PageProps>, "Function"],
   ["/apps", AppsPage, "Apps"],
@@ -48,8 +68,8 @@ export interface MenuEntry {
   key: string; // G and then this goes there
 }
 
-/** A group that is not everywhere belongs to the server's first environment. */
-export const menu: { title: string; first?: boolean; entries: MenuEntry[] }[] = [
+/** A group that is not everywhere belongs to the server's first environment, or to a server that has tasks. */
+export const menu: { title: string; first?: boolean; tasks?: boolean; entries: MenuEntry[] }[] = [
   {
     title: "",
     entries: [{ path: "/", text: "Overview", icon: "overview", key: "o" }],
@@ -76,6 +96,20 @@ export const menu: { title: string; first?: boolean; entries: MenuEntry[] }[] = 
     title: "Jobs",
     first: true,
     entries: [{ path: "/jobs", text: "Job queues", icon: "runs", key: "j" }],
+  },
+  {
+    title: "Tasks",
+    tasks: true,
+    entries: [
+      { path: "/tasks", text: "Tasks", icon: "functions", key: "t" },
+      { path: "/tasks/runs", text: "Task runs", icon: "runs", key: "x" },
+      { path: "/tasks/schedules", text: "Task schedules", icon: "queued", key: "h" },
+      { path: "/tasks/queues", text: "Task queues", icon: "waiting", key: "w" },
+      { path: "/tasks/tokens", text: "Wait tokens", icon: "input", key: "n" },
+      { path: "/tasks/batches", text: "Batches", icon: "overview", key: "b" },
+      { path: "/tasks/deployments", text: "Deployments", icon: "send", key: "p" },
+      { path: "/tasks/environment", text: "Keys and variables", icon: "apps", key: "v" },
+    ],
   },
   {
     title: "Code",

@@ -10,6 +10,7 @@ export interface Session {
   dev: boolean;
   authenticated: boolean;
   environments?: string[];
+  tasks?: boolean; // Trigger.dev clients are let in
   version?: string;
 }
 

@@ -1,0 +1,132 @@
+// The pages of Trigger.dev tasks, against the API that their SDK uses.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { accessible, fitsWidth, later, openPage, settled, until } from "./lib/browser.mjs";
+import { startServer } from "../e2e/lib/server.mjs";
+
+/** A server with tasks that somebody registered, whom the test plays: it takes runs and reports their outcome. */
+async function world(t) {
+  const server = await startServer();
+  later(t, () => server.close());
+  const call = async (method, path, body, key = "tr_dev_quartet") => {
+    const r = await fetch(server.url + path, { method, headers: { authorization: `Bearer ${key}`, "content-type": "application/json", "x-trigger-api-version": "2025-07-16" }, body: body && JSON.stringify(body) });
+    const text = await r.text();
+    assert.ok(r.ok, `${method} ${path}: ${r.status} ${text}`);
+    return text ? JSON.parse(text) : undefined;
+  };
+  const tasks = [
+    { id: "mail", filePath: "src/mail.ts", description: "Sends a mail", retry: { maxAttempts: 3 }, machine: { preset: "micro" } },
+    { id: "report", filePath: "src/report.ts", triggerSource: "schedule", schedule: { cron: "0 9 * * *", timezone: "Europe/Berlin" } },
+  ];
+  const worker = await call("POST", "/api/v1/projects/proj_shop/background-workers", { engine: "V2", metadata: { contentHash: "h", packageVersion: "4.8.3", tasks, queues: [] } });
+  const take = async () => (await call("POST", "/engine/v1/dev/dequeue", { currentWorker: worker.id, oldWorkers: [] })).dequeuedMessages;
+  /** Executes the next run that is due. */
+  const execute = async (output) => {
+    const [m] = await until("a run", async () => { const all = await take(); return all.length && all; });
+    const path = (s, what) => `/engine/v1/dev/runs/${m.run.friendlyId}/snapshots/${s.friendlyId}/attempts/${what}`;
+    const started = await call("POST", path(m.snapshot, "start"), {});
+    await call("POST", path(started.snapshot, "complete"), { completion: { ok: true, id: m.run.friendlyId, output: JSON.stringify(output), outputType: "application/json" } });
+    return started.execution;
+  };
+  return { server, call, take, execute };
+}
+
+test("a task is tested, and its runs are found, replayed and cancelled", async (t) => {
+  const w = await world(t);
+  const page = await openPage(t, w.server, { path: "/tasks" });
+  await page.getByRole("row", { name: /report scheduled/ }).waitFor();
+  await page.getByRole("link", { name: "mail", exact: true }).click();
+  await page.getByLabel("Payload").fill('{"to":"ann"}');
+  await page.getByText("Options").click();
+  await page.getByLabel("Tags").fill("first, second");
+  await page.getByRole("button", { name: "Run test" }).click();
+  await page.waitForURL("**/runs/*");
+  const x = await w.execute({ sent: true });
+  assert.deepEqual([x.run.payload, x.run.tags, x.run.isTest], ['{"to":"ann"}', ["first", "second"], true]);
+  await page.goto(`${w.server.url}/tasks/runs?tag=first`);
+  await page.getByRole("row", { name: /completed mail test/ }).waitFor();
+  await page.getByRole("checkbox", { name: /Choose run/ }).check();
+  await page.getByRole("button", { name: "Replay 1…" }).click();
+  await page.getByRole("button", { name: "Replay them" }).click();
+  const again = await w.execute({ sent: true });
+  assert.equal(again.run.payload, '{"to":"ann"}');
+  await w.call("POST", "/api/v1/tasks/mail/trigger", { payload: "{}", options: { delay: "1h", payloadType: "application/json" } });
+  await page.goto(`${w.server.url}/tasks/runs?status=DELAYED`);
+  await page.getByRole("checkbox", { name: /Choose run/ }).check();
+  await page.getByRole("button", { name: "Cancel 1…" }).click();
+  await page.getByRole("button", { name: "Cancel them" }).click();
+  await page.getByText("No run fits these filters.").waitFor();
+});
+
+test("queues, schedules, tokens, variables and access tokens are looked after", async (t) => {
+  const w = await world(t);
+  const page = await openPage(t, w.server, { path: "/tasks/queues" });
+  await w.call("POST", "/api/v1/tasks/mail/trigger", { payload: "1", options: { ttl: 0, payloadType: "application/json" } });
+  await page.getByRole("row", { name: /mail 0 1 none/ }).getByRole("button", { name: "Pause" }).click();
+  await page.getByText("paused", { exact: true }).waitFor();
+  assert.deepEqual(await w.take(), []);
+
+  await page.goto(`${w.server.url}/tasks/schedules`);
+  await page.getByText("in the code").waitFor();
+  await page.getByRole("button", { name: "New schedule…" }).click();
+  await page.getByLabel("External id").fill("user_7");
+  await page.getByRole("button", { name: "Create" }).click();
+  const mine = page.locator("section", { hasText: "user_7" });
+  await mine.getByRole("button", { name: "Pause" }).click();
+  await mine.getByText("none while it is paused").waitFor();
+  await mine.getByRole("button", { name: "Delete…" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await mine.waitFor({ state: "detached" });
+
+  const { id } = await w.call("POST", "/api/v1/waitpoints/tokens", { tags: ["order"] });
+  await page.goto(`${w.server.url}/tasks/tokens?status=WAITING`);
+  await page.getByRole("button", { name: "Complete…" }).click();
+  await page.getByLabel("Data").fill('{"approved":true}');
+  await page.getByRole("dialog").getByRole("button", { name: "Complete" }).click();
+  await page.getByText("No token fits this filter.").waitFor();
+  assert.equal((await w.call("GET", `/api/v1/waitpoints/tokens/${id}`)).output, '{"approved":true}');
+
+  await page.goto(`${w.server.url}/tasks/environment`);
+  await page.getByRole("button", { name: "Import…" }).click();
+  await page.getByLabel("Lines of a .env file").fill('# mine\nGREETING="good day"\nexport LEVEL=3');
+  await page.getByRole("button", { name: "Import 2" }).click();
+  await page.getByRole("row", { name: /GREETING good day/ }).waitFor();
+  assert.equal((await w.call("GET", "/api/v1/projects/proj_shop/envvars")).variables.LEVEL, "3");
+  await page.getByRole("button", { name: "New token…" }).click();
+  await page.getByRole("dialog").getByLabel("Name").fill("CI");
+  await page.getByRole("button", { name: "Make" }).click();
+  await page.getByText(/tr_pat_/).first().waitFor();
+  await page.getByRole("region", { name: "Access tokens" }).getByRole("button", { name: "Revoke" }).click();
+  await page.getByRole("region", { name: "Environments" }).getByRole("button", { name: "Add…" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Add" }).click();
+  await page.getByRole("link", { name: "staging" }).waitFor();
+});
+
+test("the CLI is let in by whoever may use the dashboard", async (t) => {
+  const w = await world(t);
+  const ask = (body) => fetch(`${w.server.url}/api/v1/token`, { method: "POST", body: JSON.stringify(body) });
+  const begun = await (await fetch(`${w.server.url}/api/v1/authorization-code`, { method: "POST", body: "{}" })).json();
+  assert.equal((await (await ask({ authorizationCode: begun.authorizationCode })).json()).token, null);
+  const page = await openPage(t, w.server, { path: new URL(begun.url).pathname });
+  await page.getByRole("button", { name: "Let it in" }).click();
+  await page.getByText("The CLI has an access token now.").waitFor();
+  const { token } = await (await ask({ authorizationCode: begun.authorizationCode })).json();
+  assert.match(token.token, /^tr_pat_/);
+  assert.equal((await ask({ authorizationCode: begun.authorizationCode })).status, 400, "a code works once");
+});
+
+test("the pages fit and are accessible", async (t) => {
+  const w = await world(t);
+  await w.call("POST", "/api/v1/tasks/mail/trigger", { payload: "{}", options: { payloadType: "application/json", tags: ["a-tag-that-is-rather-long"] } });
+  await w.call("POST", "/api/v1/waitpoints/tokens", {});
+  await w.call("POST", "/api/v1/tasks/mail/trigger", { payload: "{}" }, "tr_prod_quartet");
+  for (const width of [1280, 400]) {
+    const page = await openPage(t, w.server, { width, scheme: width === 400 ? "dark" : "light" });
+    for (const p of ["/tasks", "/tasks/task?id=mail", "/tasks/runs", "/tasks/schedules", "/tasks/queues", "/tasks/tokens", "/tasks/batches", "/tasks/deployments?env=prod", "/tasks/environment", "/trigger/login/x"]) {
+      await page.goto(w.server.url + p);
+      await settled(page);
+      await fitsWidth(page, `${p} at ${width}`);
+      await accessible(page, `${p} at ${width}`);
+    }
+  }
+});
