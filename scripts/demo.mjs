@@ -139,7 +139,7 @@ async function port(wanted, whose) {
 
 /** This process's variables without those that would bend the demo. */
 function environment(more) {
-  const bends = /^(INNGEST_|REDIS_|QSTASH_|[A-Z]+_[A-Z]+_\d_QSTASH_|QUARTET_|NODE_ENV$|PORT$|CRM_URL$|APP_URL$|PAYMENTS_SECRET$|NEXT_)/;
+  const bends = /^(INNGEST_|TRIGGER_|IMPORT_SECRET$|REDIS_|QSTASH_|[A-Z]+_[A-Z]+_\d_QSTASH_|QUARTET_|NODE_ENV$|PORT$|CRM_URL$|APP_URL$|PAYMENTS_SECRET$|NEXT_)/;
   return { ...Object.fromEntries(Object.entries(process.env).filter(([k]) => !bends.test(k))), ...more };
 }
 
@@ -172,7 +172,7 @@ async function startApp(server) {
   // behind for a while, even when that is off.
   const part = start("app", "KILL", process.execPath, [next, "dev", "--hostname=127.0.0.1", `--port=${server.appPort}`], {
     cwd: appDir,
-    env: environment({ ...point, PAYMENTS_SECRET: secret, DEMO_SPEED: String(86_400 / daySeconds), NEXT_TELEMETRY_DISABLED: "1" }),
+    env: environment({ ...point, PAYMENTS_SECRET: secret, IMPORT_SECRET: secret, DEMO_SPEED: String(86_400 / daySeconds), NEXT_TELEMETRY_DISABLED: "1" }),
   });
   await until("the start of the app", part, async () => {
     const res = await fetch(server.appUrl);
@@ -187,7 +187,11 @@ async function startApp(server) {
   }
   const worker = start("worker", "TERM", process.execPath, ["worker/email.mjs"], { cwd: appDir, env: environment({ ...point, APP_URL: server.appUrl }) });
   await until("the start of the worker", worker, () => worker.tail().includes("the worker is ready"));
-  return { part, worker, url: server.appUrl, secret, token: point.QSTASH_TOKEN };
+  const cli = join(appDir, "node_modules/trigger.dev/dist/esm/index.js");
+  const tasks = start("tasks", "TERM", process.execPath, [cli, "dev", "--skip-update-check", "--skip-telemetry", "--skip-platform-notifications"], {
+    cwd: appDir, env: environment({ ...point, APP_URL: server.appUrl, IMPORT_SECRET: secret, CI: "1" }),
+  });
+  return { part, worker, tasks, url: server.appUrl, secret, token: point.QSTASH_TOKEN, taskKey: point.TRIGGER_SECRET_KEY };
 }
 
 /** Fills in the form of a page that has a text and sends it, as a browser without JavaScript does. */
@@ -256,6 +260,24 @@ async function followMessages(server, app, messages) {
   return [...last.values()].every((state) => state === "DELIVERED");
 }
 
+const contacts = `email,name\n${["bea", "carl", "dora", "no address", "emil", "fritz", "gerda"].map((n) => (n.includes(" ") ? `${n},Nobody` : `${n}@paperboat.example,${n}`)).join("\n")}\n`;
+
+/** Sends a file of contacts to the app, and approves it when the task that imports it asks. Returns the run. */
+async function importContacts(server, app, follower) {
+  await until("the tasks", app.tasks, () => /Local worker ready/.test(app.tasks.tail()));
+  const res = await fetch(`${app.url}/api/imports`, { method: "POST", body: contacts });
+  if (res.status !== 202) throw new Trouble(`the import route answered ${res.status}. The app says:\n${app.part.tail()}`);
+  const { importId, runId } = await res.json();
+  const tasks = async (path, init) => (await fetch(`${server.url}${path}`, { ...init, headers: { authorization: `Bearer ${app.taskKey}` } })).json();
+  const ended = until("the import", app.tasks, async () => {
+    await follower.look();
+    const { data } = await tasks(`/api/v1/waitpoints/tokens?filter[tags]=${importId}&filter[status]=WAITING`);
+    for (const t of data) await tasks(`/api/v1/waitpoints/tokens/${t.id}/complete`, { method: "POST", body: JSON.stringify({ data: { by: "ines@paperboat.example" } }) });
+    return follower.ended.get(runId.replace("run_", "").toUpperCase());
+  });
+  return { ...(await Promise.race([ended, app.part.over])), page: `/imports/${runId}` };
+}
+
 /** Prints what becomes of the jobs that a sign-up made, until each has ended or is far from due. */
 async function followJobs(server, app, userId) {
   const printed = new Set();
@@ -303,7 +325,7 @@ class Follower {
   show({ run, steps, attempts, events }) {
     // A workflow is known by its URL.
     const workflow = run.function === "qstash-workflow";
-    const fn = workflow ? new URL(events[0].data.url).pathname.split("/").at(-1) : run.function.slice(run.app.length + 1);
+    const fn = workflow ? new URL(events[0].data.url).pathname.split("/").at(-1) : run.function.replace("task/", "").slice(run.function.startsWith("task/") ? 0 : run.app.length + 1);
     // It has rows for what the app knows as one step: a call, the delivery of its outcome, and the result.
     if (workflow) steps = steps.filter((s) => s.type !== "initial" && s.type !== "callback").map((s) => ({ ...s, id: s.name }));
     const line = (key, mark, what, text) => {
@@ -318,8 +340,8 @@ class Follower {
     const place = (s) => s.seq || Number.MAX_SAFE_INTEGER; // steps get a number when they are done
     for (const s of steps.toSorted((a, b) => place(a) - place(b) || a.queuedAt - b.queuedAt)) {
       if (s.state === "sleeping") line(`sleep ${s.id}`, "asleep", s.name, `for ${took(s.dueAt - s.queuedAt)}`);
-      if (s.state === "waiting" || s.state === "invoking") line(`wait ${s.id} ${s.name}`, "waiting", s.name, "");
-      if (s.state === "done") line(`done ${s.id}`, "done", s.name, took(s.endedAt - s.startedAt));
+      if (s.state === "waiting" || s.state === "invoking") line(`wait ${s.id} ${s.name}`, "waiting", s.name.replace(/ waitpoint_\w+$/, ""), "");
+      if (s.state === "done") line(`done ${s.id}`, "done", s.name.replace(/ waitpoint_\w+$/, ""), took(s.endedAt - s.startedAt));
     }
     if (run.endedAt) {
       const result = run.status === "completed" ? short(run.output) : run.reason || run.output?.message || "";
@@ -362,9 +384,12 @@ async function demo() {
     return undefined;
   });
   const refund = await Promise.race([refunded, app.part.over]);
-  runCode = run.status === "completed" && refund.status === "completed" && delivered && mailed ? 0 : 1;
 
-  say(`\n  This run   ${server.url}/runs/${run.id}\n  Refund     ${server.url}/runs/${refund.id}\n  Messages   ${server.url}/messages\n  Jobs       ${server.url}/jobs/queue?queue=emails\n  Dashboard  ${server.url}\n  App        ${app.url}${page}\n`);
+  say("\nShe brings her contacts: the app answers at once, and tasks import them, after somebody has approved so many:\n");
+  const imported = await importContacts(server, app, follower);
+  runCode = [run, refund, imported].every((r) => r.status === "completed") && delivered && mailed ? 0 : 1;
+
+  say(`\n  This run   ${server.url}/runs/${run.id}\n  Refund     ${server.url}/runs/${refund.id}\n  Import     ${server.url}/runs/${imported.id}, live at ${app.url}${imported.page}\n  Messages   ${server.url}/messages\n  Jobs       ${server.url}/jobs/queue?queue=emails\n  Dashboard  ${server.url}\n  App        ${app.url}${page}\n`);
   if (runCode) say(`Not everything completed. The app says:\n${app.part.tail()}\n`);
   if (exitAfterRun) return;
   say("Both keep running until Ctrl-C. What you do in the app shows up here as well:\n");

@@ -88,6 +88,8 @@ test("shows a whole run and ends, with DEMO_EXIT=1", async (t) => {
     "end completed",
   ], demo.output());
   assert.match(demo.output(), /end +completed +in [\d.]+ s +\{"refunded":true,"by":"ines@paperboat.example","crm":200\}/);
+  assert.match(demo.output(), /import-contacts +done +wait for token/);
+  assert.match(demo.output(), /import-contacts +end +completed +in [\d.]+ s +\{"imported":6,"skipped":1\}/);
   assert.match(demo.output(), /Messages +http:\S+\/messages/);
   assert.deepEqual(demo.left(), []);
 });
@@ -152,7 +154,7 @@ test("makes way for whoever has its ports, keeps serving, and stops on Ctrl-C", 
 test("leaves nothing behind when it is killed", async (t) => {
   const demo = startDemo(t);
   await demo.says(/asleep +leave-them-a-day/);
-  for (const part of [/quartet dev/, /next-server/, /worker\/email\.mjs/]) assert.ok(demo.left().some((line) => part.test(line)), `${demo.left()}`);
+  for (const part of [/quartet dev/, /next-server/, /worker\/email\.mjs/, /trigger\.dev\/dist/]) assert.ok(demo.left().some((line) => part.test(line)), `${demo.left()}`);
   demo.child.kill("SIGKILL");
   await demo.exited;
   await until("everything to be gone", () => demo.left().length === 0);

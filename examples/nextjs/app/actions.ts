@@ -2,11 +2,12 @@
 
 import { refresh } from "next/cache";
 import { redirect } from "next/navigation";
-import { db, newId } from "@/lib/db";
+import { admins, db, newId } from "@/lib/db";
 import { eventNamed, inngest } from "@/lib/inngest/client";
 import { isConfigured } from "@/lib/qstash/client";
 import { makeReport, userCreated } from "@/lib/qstash/messages";
 import { forget, greet, hasQueues } from "@/lib/queues/email";
+import { approveImport, startImport } from "@/lib/imports";
 import { days } from "@/lib/time";
 import { approveRefund } from "@/lib/workflows/refund";
 
@@ -64,5 +65,15 @@ export async function report() {
 
 export async function approve(form: FormData) {
   await approveRefund(field(form, "payment"), field(form, "by"));
+  refresh();
+}
+
+export async function importCsv(form: FormData) {
+  const { runId } = await startImport(field(form, "csv"));
+  redirect(`/imports/${runId}`);
+}
+
+export async function approveContacts(form: FormData) {
+  await approveImport(field(form, "token"), admins[0]!.email);
   refresh();
 }

@@ -12,6 +12,7 @@ export default function Layout({ children }: { children: ReactNode }) {
       <body>
         <header>
           <Link href="/">Paperboat</Link>
+          <Link href="/imports">Contacts</Link>
         </header>
         <main>{children}</main>
       </body>

@@ -1,5 +1,6 @@
 // Stands where your database would: a few maps in memory. They hang on globalThis because Next.js loads a module once for
 // pages and once for route handlers, and again after every edit.
+import type { Contact } from "./csv";
 import type { Plan } from "./events";
 
 export type User = { id: string; name: string; email: string; plan: Plan; deleted: boolean };
@@ -15,6 +16,7 @@ type Tables = {
   outbox: Mail[];
   gifts: Map<string, { userId: string; text: string }>;
   newsletter: Set<string>;
+  imports: Map<string, { id: string; startedAt: number; contacts: Contact[] }>;
   refunds: Map<string, { email: string; state: "asked for" | "paid back" | "lapsed" }>; // by payment
   provider: { sent: Set<string>; refused: Set<string> }; // of mail, by job
   handled: Map<string, unknown>; // ids of messages to what was answered
@@ -36,6 +38,7 @@ export const db: Tables = (here.paperboat ??= {
   outbox: [],
   gifts: new Map(),
   newsletter: new Set(),
+  imports: new Map(),
   refunds: new Map(),
   provider: { sent: new Set(), refused: new Set() },
   handled: new Map(),
