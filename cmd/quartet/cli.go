@@ -98,7 +98,7 @@ func parse(args []string, out, errOut io.Writer) (cmd func(context.Context) erro
 	}
 	parser, err := kong.New(&c,
 		kong.Name("quartet"),
-		kong.Description("Durable functions, queues and HTTP messages for the official SDKs of Inngest, QStash and BullMQ, in one binary."),
+		kong.Description("Durable functions, tasks, queues and HTTP messages for the official SDKs of Inngest, Trigger.dev, BullMQ and QStash, in one binary."),
 		kong.Writers(out, errOut),
 		kong.Exit(func(code int) { panic(exit{code}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
