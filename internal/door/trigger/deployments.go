@@ -28,7 +28,7 @@ import (
 // Limits of deployments.
 const (
 	maxBundle      = 512 << 20 // bytes of an archive
-	maxDeployments = maxWorkers
+	maxDeployments = maxWorkers + 50 // those that failed included
 	maxExternal    = 128 // characters of an external id
 	buildTime      = 15 * time.Minute
 )
@@ -110,6 +110,12 @@ func (s *deployments) set(p *deployment) {
 	} else {
 		s.list = append(s.list, p)
 	}
+}
+
+func (s *deployments) drop(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = slices.DeleteFunc(s.list, func(p *deployment) bool { return p.ID == id })
 }
 
 func (d *Door) deploymentRoutes() {
@@ -290,11 +296,33 @@ func (env *environment) createDeployment(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	env.forgetDeployments(r.Context())
 	env.cfg.Log.Info("deployment", "env", env.Name, "version", p.Version, "id", p.ID)
 	env.builds.start(env, p.ID)
 	v := env.deploymentView(p)
 	v["outcome"] = "created"
 	return v, nil
+}
+
+// forgetDeployments drops the oldest where there are too many: those that no run can be bound to any more.
+func (env *environment) forgetDeployments(ctx context.Context) {
+	list := env.deployments.all()
+	for _, p := range list {
+		if len(list) <= maxDeployments {
+			return
+		}
+		if !p.final() || env.workers.named(p.Worker) != nil {
+			continue
+		}
+		row := engine.RowPut{Table: store.Meta, Key: env.metaKey("deployment", p.ID)}
+		if _, err := env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{row}}); err != nil {
+			return // the next one tries again
+		}
+		env.deployments.drop(p.ID)
+		env.pool.Forget(p.ID)
+		_ = os.Remove(env.archive(p.Artifact)) // a file that stays does no harm
+		list = list[1:]
+	}
 }
 
 // builds makes versions of deployments, one after the other: each takes a processor, and npm.

@@ -257,7 +257,7 @@ func (env *environment) status(rec *record, s engine.LeaseState) string {
 		return statusRetrying
 	case s.Due > env.cfg.Now().UnixMilli():
 		return statusDelayed
-	case s.Pool == "":
+	case s.Pool == "", strings.HasPrefix(s.Pool, externalPool) && env.pooled(s.Pool) == nil:
 		return statusVersion
 	}
 	return statusPending

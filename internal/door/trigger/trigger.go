@@ -71,6 +71,7 @@ type triggerOptions struct {
 	Parent       string          `json:"parentRunId"`
 	Wait         bool            `json:"resumeParentOnCompletion"`
 	Lock         string          `json:"lockToVersion"`
+	External     string          `json:"externalDeploymentId"`
 	Debounce     json.RawMessage `json:"debounce"`
 }
 
@@ -191,6 +192,15 @@ func (env *environment) version(o *order, opt *triggerOptions) error {
 		o.opts.Lock = w.ID
 		if t := w.task(o.opts.Task); o.opts.MaxAttempts == 0 && t.Retry != nil {
 			o.opts.MaxAttempts = min(max(1, t.Retry.MaxAttempts), maxAttempts)
+		}
+	}
+	if opt.External != "" && opt.Lock == "" && env.deployed() {
+		if len(opt.External) > maxExternal {
+			return invalid("externalDeploymentId must be %d characters or less", maxExternal)
+		}
+		o.opts.Lock = externalPool + opt.External // until there is such a deployment it waits
+		if of := env.pooled(o.opts.Lock); of != nil {
+			w, o.opts.Lock = of, of.ID
 		}
 	}
 	o.opts.Queue, o.limit = w.queueOf(o.opts.Task)

@@ -119,7 +119,10 @@ test("versions are promoted, rolled back and pinned", { timeout: 170_000 }, asyn
   const first = await deployments.retrieveCurrent();
   appendFileSync(join(app, "src/trigger/tasks.ts"), `\nexport const fresh = task({ id: "fresh", run: async () => "new here" });\n`);
   const waits = await tasks.trigger("fresh", undefined);
+  const awaits = (await prod("POST", "/api/v1/tasks/fresh/trigger", { payload: "{}", options: { externalDeploymentId: "build-7", payloadType: "application/json" } })).body;
+  assert.equal((await runs.retrieve(awaits.id)).status, "PENDING_VERSION");
   const second = await deploy(["--skip-promotion", "--external-id", "build-7"]);
+  assert.deepEqual([(await ended(awaits)).output, (await ended(awaits)).version], ["new here", second.version]);
   assert.equal(second.isPromoted, false);
   assert.equal((await deployments.retrieveCurrent()).version, first.version);
   const pinned = await tasks.trigger("fresh", undefined, { version: second.version });
