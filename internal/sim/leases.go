@@ -26,6 +26,7 @@ type workers struct {
 	*world
 	runs []*pulledRun
 	held []*holding
+	idle int // wakes when the pools were found empty last; -1: they were not
 }
 
 // pulledRun is a run as those know it who were answered.
@@ -47,7 +48,7 @@ type holding struct {
 }
 
 func newWorkers(seed uint64) *workers {
-	w := &workers{world: newWorld(seed)}
+	w := &workers{world: newWorld(seed), idle: -1}
 	for done := false; !done; { // a crash may lose it
 		w.apply(&engine.Register{App: engine.App{Env: env, Name: "pulled", Door: "sim", Checksum: "1"}, Functions: []engine.Function{{
 			ID: engine.UUID{200}, Env: env, App: "pulled", Slug: pulledSlug, Name: pulledSlug, Door: "sim", MaxAttempts: 3, Pulled: true, Pool: poolName,
@@ -129,9 +130,17 @@ func (w *workers) randomLapse() engine.Lapse {
 	return engine.Lapse{Error: []byte(`{"message":"not heard of"}`), Final: w.rng.IntN(4) == 0}
 }
 
+// lease takes runs. Workers that found nothing do not ask again before they are told: an engine that forgets to tell them never comes to rest.
 func (w *workers) lease() {
+	if w.idle == w.wakes {
+		return
+	}
+	wakes := w.wakes
 	c := &engine.Lease{Env: env, Pools: []string{poolName, "bound"}, Bind: "bound", Max: 1 + w.rng.IntN(3), Hold: leaseHold, Lapse: w.randomLapse()}
 	w.apply(c, func(v any) {
+		if got := v.([]engine.Leased); len(got) < c.Max {
+			w.idle = wakes
+		}
 		for _, l := range v.([]engine.Leased) {
 			p := w.find(l.Run)
 			if p.over {

@@ -24,6 +24,7 @@ type (
 
 // world is one simulated server with its apps and its senders.
 type world struct {
+	wakes int // times that workers heard of work
 	seed  uint64
 	rng   *rand.Rand
 	now   int64
@@ -101,6 +102,7 @@ func (w *world) crash(why string) {
 		w.note("lost a batch")
 	}
 	w.disk.Crash()
+	w.wakes++ // whoever waits for work asks again then
 	w.check.crashed()
 	w.boot()
 }
@@ -140,6 +142,8 @@ func (w *world) commit() {
 			w.calls = append(w.calls, c)
 		case *engine.Settle:
 			w.facts = append(w.facts, e)
+		case *engine.Work:
+			w.wakes++
 		}
 	})
 }
