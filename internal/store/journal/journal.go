@@ -42,6 +42,9 @@ type Journal struct {
 	buf        []byte     // the append that is under way
 }
 
+// zeros fill up a block.
+var zeros [blockSize]byte
+
 var errNotBegun = errors.New("journal: not begun")
 
 // Config says how a journal uses the disk.
@@ -73,7 +76,7 @@ func (j *Journal) Begin() (epoch uint64, err error) {
 	}
 	// A file that could not be synced is never written to again through the descriptor that said so. What can be read of
 	// it is folded, and with that durable, before any of its blocks is used again.
-	j.closeFiles()
+	_ = j.closeFiles() // a descriptor that complains is given up for a new one
 	j.owner = 0
 	if j.failure = j.openFiles(); j.failure != nil {
 		return 0, j.failure
@@ -131,22 +134,17 @@ func (j *Journal) Append(epoch, seq uint64, records []store.Record) error {
 
 // write makes what is in buf durable, behind what the active segment has.
 func (j *Journal) write() error {
-	s, data := j.active, j.buf[headerSize:]
-	begins := s.next == 0
+	s, begins, from := j.active, j.active.next == 0, headerSize
 	if begins {
-		data = j.buf
-		s.header.put(data)
+		s.header.put(j.buf)
+		from = 0
 	}
-	length := int64(len(data))
-	// The rest of the last block goes along, as zeros, so that the kernel need not read it from the disk to keep it. (The
-	// bytes may move, and data with them: only the length counts from here.)
-	var zeros [blockSize]byte
-	j.buf = append(j.buf, zeros[:min(block(s.next+length), s.size)-s.next-length]...)
-	if data = j.buf; !begins {
-		data = j.buf[headerSize:]
-	}
+	length := int64(len(j.buf) - from)
+	// The rest of the last block goes along, as zeros, so that the kernel need not read it from the disk to keep it.
+	end := s.next + length
+	j.buf = append(j.buf, zeros[:min(block(end), s.size)-end]...)
 
-	n, err := j.disk.Write(s.f, data, s.next)
+	n, err := j.disk.Write(s.f, j.buf[from:], s.next)
 	if isFull(err) && int64(n) < length {
 		// The frame is not whole, and the next append begins where it did.
 		return fmt.Errorf("%w: write %s: %w", store.ErrFull, s.path(), err)
@@ -161,7 +159,7 @@ func (j *Journal) write() error {
 	if begins && len(j.sealed) > 0 {
 		j.sealed[len(j.sealed)-1].end(j.disk)
 	}
-	s.next = int64(align(int(s.next + length)))
+	s.next = int64(align(int(end)))
 	return nil
 }
 
