@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -157,7 +158,7 @@ func (h *Runner[C, R, E]) Store() (store.Shard, error) {
 }
 
 // Run serves until ctx ends, recovering from the store after every failed commit. It returns an error only when the
-// store cannot be used at all: it is fenced or locked by someone else, or was written by a newer version. When it returns
+// store cannot be used at all: it is fenced or locked by someone else, was written by a newer version, or is damaged. When it returns
 // nothing it started is running, and everything that was applied has been committed and folded if that was possible.
 func (h *Runner[C, R, E]) Run(ctx context.Context) error {
 	log := h.cfg.Log.With("shard", h.cfg.Shard)
@@ -172,7 +173,7 @@ func (h *Runner[C, R, E]) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if errors.Is(err, store.ErrFenced) || errors.Is(err, store.ErrNewer) || errors.Is(err, store.ErrLocked) || errors.Is(err, store.ErrClosed) {
+		if isFinal(err) {
 			return err
 		}
 		if h.cfg.Now().Sub(began) > time.Minute {
@@ -186,6 +187,12 @@ func (h *Runner[C, R, E]) Run(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// isFinal reports an error that trying again does not help.
+func isFinal(err error) bool {
+	return slices.ContainsFunc([]error{store.ErrFenced, store.ErrNewer, store.ErrLocked, store.ErrDamaged, store.ErrClosed},
+		func(final error) bool { return errors.Is(err, final) })
 }
 
 // drain answers commands that came too late.

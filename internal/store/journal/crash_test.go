@@ -119,7 +119,7 @@ func (d damage) check(t *testing.T, name string, from, to int, change func([]byt
 		t.Error(closeErr)
 	}
 	overwrite(t, path, data)
-	if errors.Is(err, ErrDamaged) || errors.Is(err, store.ErrNewer) {
+	if errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrNewer) {
 		return
 	}
 	if err != nil || !slices.Equal(seqs, upTo(11, 10+uint64(len(seqs)))) {
@@ -162,11 +162,11 @@ func TestLostSegment(t *testing.T) {
 	for name, data := range files {
 		less := maps.Clone(files)
 		delete(less, name)
-		if _, _, err := recovered(t, write(t, less), small, 0); !errors.Is(err, ErrDamaged) {
+		if _, _, err := recovered(t, write(t, less), small, 0); !errors.Is(err, store.ErrDamaged) {
 			t.Errorf("without %s: %v", name, err)
 		}
 		less[name] = data[:len(data)/2]
-		if _, _, err := recovered(t, write(t, less), small, 0); !errors.Is(err, ErrDamaged) {
+		if _, _, err := recovered(t, write(t, less), small, 0); !errors.Is(err, store.ErrDamaged) {
 			t.Errorf("with half of %s: %v", name, err)
 		}
 	}

@@ -36,5 +36,5 @@
 // An append begins when the one before it is durable, so a crash can tear only the newest frame. Recovery looks at all
 // frames of all segments, past damaged ones too, in the order of generations. The sequence numbers after the newest folded
 // batch must have no gap: a gap is a batch that was acknowledged and is damaged or lost, which is an error that names it,
-// [ErrDamaged]. A damaged frame with nothing behind it is one that was never acknowledged.
+// [store.ErrDamaged]. A damaged frame with nothing behind it is one that was never acknowledged.
 package journal

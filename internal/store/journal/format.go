@@ -2,7 +2,6 @@ package journal
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"iter"
@@ -25,9 +24,6 @@ const (
 	kindBatch = 1
 	kindEnd   = 2
 )
-
-// ErrDamaged says that a batch which was acknowledged cannot be read. The store must not go on without it by itself.
-var ErrDamaged = errors.New("journal: damaged")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 

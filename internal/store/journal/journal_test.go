@@ -339,7 +339,7 @@ func TestOtherShard(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	appendAll(t, owned(t, dir, small), 1, 1, 100)
-	if _, err := New(dir, 4, small).Begin(); !errors.Is(err, ErrDamaged) {
+	if _, err := New(dir, 4, small).Begin(); !errors.Is(err, store.ErrDamaged) {
 		t.Errorf("the files of another shard: %v", err)
 	}
 }

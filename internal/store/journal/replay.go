@@ -10,7 +10,7 @@ import (
 )
 
 // Replay calls fn with every batch after the given one, in order: its number, its records and how many bytes it takes. It is
-// to be called between Begin and Own. A batch that was acknowledged and is not there is [ErrDamaged], and one of a later
+// to be called between Begin and Own. A batch that was acknowledged and is not there is [store.ErrDamaged], and one of a later
 // format [store.ErrNewer]; those before it have been told by then.
 func (j *Journal) Replay(after uint64, fn func(seq uint64, records []store.Record, bytes int) error) error {
 	j.mu.Lock()
@@ -27,7 +27,7 @@ func (j *Journal) Replay(after uint64, fn func(seq uint64, records []store.Recor
 		}
 	}
 	if r.ended {
-		return r.damaged("the file that follows %s is missing", segments[len(segments)-1].path())
+		return damaged(j.dir, "the file that follows %s is missing", segments[len(segments)-1].path())
 	}
 	return nil
 }
@@ -64,11 +64,11 @@ func (r *replay) segment(path string, data []byte, salt uint64) error {
 		case f.seq < r.next:
 			// Folded. Or, whole or torn, one that was never acknowledged and that another of its number has followed.
 		case salt == 0 && f.whole:
-			return r.damaged("the beginning of %s, which has batch %d, cannot be read", path, f.seq)
+			return damaged(r.dir, "the beginning of %s, which has batch %d, cannot be read", path, f.seq)
 		case salt == 0:
 			// Left from an append that a crash cut off.
 		case f.seq > r.next:
-			return r.damaged("batch %d cannot be read, and batch %d in %s follows it", r.next, f.seq, path)
+			return damaged(r.dir, "batch %d cannot be read, and batch %d in %s follows it", r.next, f.seq, path)
 		case f.whole:
 			if err := r.batch(path, f); err != nil {
 				return err
@@ -89,7 +89,7 @@ func (r *replay) batch(path string, f frame) error {
 	return r.fn(f.seq, records, len(f.batch))
 }
 
-// damaged says what is wrong and what can be done about it.
-func (r *replay) damaged(format string, args ...any) error {
-	return fmt.Errorf("%w: %s; restore a backup, or move %s away to go on without what it holds", ErrDamaged, fmt.Sprintf(format, args...), r.dir)
+// damaged says what is wrong with the journal in dir and what can be done about it.
+func damaged(dir, format string, args ...any) error {
+	return fmt.Errorf("%w: %s; restore a backup, or move %s away to go on without what it holds", store.ErrDamaged, fmt.Sprintf(format, args...), dir)
 }

@@ -111,9 +111,9 @@ func (j *Journal) openFile(path string) (_ *segment, err error) {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", path, err)
 	case ok && h.shard != j.shard:
-		return nil, fmt.Errorf("%w: %s belongs to shard %d", ErrDamaged, path, h.shard)
+		return nil, damaged(j.dir, "%s belongs to shard %d", path, h.shard)
 	case ok && h.size > info.Size():
-		return nil, fmt.Errorf("%w: %s has %d bytes, and was made with %d", ErrDamaged, path, info.Size(), h.size)
+		return nil, damaged(j.dir, "%s has %d bytes, and was made with %d", path, info.Size(), h.size)
 	}
 	h.size = info.Size()
 	return &segment{f: f, header: h}, nil

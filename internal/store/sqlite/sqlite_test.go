@@ -1,12 +1,14 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -248,6 +250,42 @@ func TestJournalIsBounded(t *testing.T) {
 		if got := s.Stats().JournalBytes; got > 1<<20 {
 			t.Fatalf("after %d kB the journal has %d kB", (n+1)*200, got>>10)
 		}
+	}
+}
+
+// A journal that lost something is not passed over. Who moves it away goes on with what is folded.
+func TestDamagedJournal(t *testing.T) {
+	s, h := setup(t)
+	appendRows(t, h, row(1, "folded"))
+	fold(t, h)
+	appendRows(t, h, row(2, "journalled"))
+	appendRows(t, h, row(3, "journalled"))
+	dir := filepath.Join(s.dir, journalDir, "0")
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("the journal is %q, %v", files, err)
+	}
+	data, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[bytes.Index(data, row(2, "").Key)]++
+	if err := os.WriteFile(files[0], data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_, err := s.Acquire(t.Context(), 0)
+		if !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), "batch 2 ") || !strings.Contains(err.Error(), dir) {
+			t.Errorf("acquire with a damaged journal: %v", err)
+		}
+	}
+	if err := os.Rename(dir, dir+".damaged"); err != nil {
+		t.Fatal(err)
+	}
+	h = acquire(t, s)
+	appendRows(t, h, row(4, "new"))
+	if got := countRows(t, h); got != 2 {
+		t.Errorf("%d rows without the damaged journal, want 2", got)
 	}
 }
 
