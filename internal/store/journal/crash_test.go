@@ -47,10 +47,27 @@ func overwrite(t testing.TB, path string, data []byte) {
 // TestTorn leaves any part of the newest append on the disk: its beginning, its end, or all but a sector, over what was there before.
 func TestTorn(t *testing.T) {
 	t.Parallel()
-	for name, last := range map[string]uint64{"behind another": 18, "first of a segment used again": 16} {
+	for name, c := range map[string]struct {
+		last    uint64
+		restart bool
+	}{
+		"behind another":                {18, false},
+		"first of a segment used again": {16, false},
+		"first after a restart":         {18, true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			last, folded := c.last, uint64(10)
 			dir, j := journalled(t, last-1)
+			if c.restart {
+				folded = last - 1
+				if _, err := j.Begin(); err != nil {
+					t.Fatal(err)
+				}
+				if err := errors.Join(j.Replay(folded, nil), j.Own(1)); err != nil {
+					t.Fatal(err)
+				}
+			}
 			old := read(t, dir)
 			appendAll(t, j, last, last, batchSize)
 			name := filepath.Base(j.active.path())
@@ -66,8 +83,8 @@ func TestTorn(t *testing.T) {
 			check := func(what string, end uint64, parts ...[]byte) {
 				t.Helper()
 				overwrite(t, filepath.Join(dir, name), slices.Concat(parts...))
-				_, seqs, err := recovered(t, dir, small, 10)
-				if err != nil || !slices.Equal(seqs, upTo(11, end)) {
+				_, seqs, err := recovered(t, dir, small, folded)
+				if err != nil || !slices.Equal(seqs, upTo(folded+1, end)) {
 					t.Fatalf("%s: replayed %v, %v; want up to %d", what, seqs, err, end)
 				}
 			}

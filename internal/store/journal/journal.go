@@ -94,6 +94,8 @@ func (j *Journal) Own(epoch uint64) error {
 	if j.failure != nil {
 		return j.failure
 	}
+	// The newest is used last: as long as its header is there, nothing is missing after the one before it.
+	slices.Reverse(j.sealed)
 	j.free, j.sealed = append(j.free, j.sealed...), nil
 	j.owner = epoch
 	return nil
