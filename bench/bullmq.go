@@ -170,17 +170,42 @@ func (m *measured) replay(s *redisServer) error {
 	}
 	m.set("added and finished on 64 connections, jobs/s", float64(n)/wall.Seconds())
 	m.set("server CPU for each, µs", float64(cpu.Microseconds())/float64(max(1, n)))
+	if err := m.alone(s, func() error { return addJob(ctx, c, &st, add) }); err != nil {
+		return fmt.Errorf("adds alone against %s: %w", s.name, err)
+	}
+	return c.FlushDB(ctx).Err()
+}
+
+// alone calls add again and again, each when the one before has been answered: what a command costs that shares nothing with others.
+func (m *measured) alone(s *redisServer, add func() error) error {
+	n, cpu0, t0 := 0, cpuOf(s.pid), time.Now()
+	for time.Since(t0) < time.Duration(*seconds)*time.Second/2 {
+		if err := add(); err != nil {
+			return err
+		}
+		n++
+	}
+	wall, cpu := time.Since(t0), cpuOf(s.pid)-cpu0
+	m.set("adds alone of a Go client, /s", float64(n)/wall.Seconds())
+	m.set("server CPU for each of these, µs", float64(cpu.Microseconds())/float64(n))
 	return nil
+}
+
+func addJob(ctx context.Context, c *redis.Client, st *stream, add *redis.Script) error {
+	return add.Run(ctx, c, keys("wait", "paused", "meta", "id", "completed", "delayed", "active", "events", "marker"), st.AddArgs,
+		`{"userId":"user_1","note":"a job of a usual size"}`, st.AddOpts).Err()
+}
+
+// keys are those of the queue that AddArgs names.
+func keys(names ...string) []string {
+	for i := range names {
+		names[i] = "bull:bench:" + names[i]
+	}
+	return names
 }
 
 // jobs adds a job and finishes another, as a producer and a worker would together.
 func jobs(ctx context.Context, c *redis.Client, st *stream, add, fetch, finish *redis.Script, done *atomic.Int64, stop chan struct{}) error {
-	key := func(names ...string) []string {
-		for i := range names {
-			names[i] = "bull:bench:" + names[i]
-		}
-		return names
-	}
 	now := func() int64 { return time.Now().UnixMilli() }
 	current := ""
 	for {
@@ -189,17 +214,16 @@ func jobs(ctx context.Context, c *redis.Client, st *stream, add, fetch, finish *
 			return nil
 		default:
 		}
-		err := add.Run(ctx, c, key("wait", "paused", "meta", "id", "completed", "delayed", "active", "events", "marker"), st.AddArgs,
-			`{"userId":"user_1","note":"a job of a usual size"}`, st.AddOpts).Err()
-		if err != nil {
+		if err := addJob(ctx, c, st, add); err != nil {
 			return err
 		}
 		var v any
+		var err error
 		if current == "" {
-			v, err = fetch.Run(ctx, c, key("wait", "active", "prioritized", "events", "stalled", "limiter", "delayed", "paused", "meta", "pc", "marker"), "bull:bench:", now(), st.FetchOpts).Result()
+			v, err = fetch.Run(ctx, c, keys("wait", "active", "prioritized", "events", "stalled", "limiter", "delayed", "paused", "meta", "pc", "marker"), "bull:bench:", now(), st.FetchOpts).Result()
 		} else {
-			keys := key("wait", "active", "prioritized", "events", "stalled", "limiter", "delayed", "paused", "meta", "pc", "completed", current, "metrics:completed", "marker")
-			v, err = finish.Run(ctx, c, keys, current, now(), "returnvalue", `{"sent":true}`, "completed", 1, "bull:bench:", st.FinishOpts, "").Result()
+			names := keys("wait", "active", "prioritized", "events", "stalled", "limiter", "delayed", "paused", "meta", "pc", "completed", current, "metrics:completed", "marker")
+			v, err = finish.Run(ctx, c, names, current, now(), "returnvalue", `{"sent":true}`, "completed", 1, "bull:bench:", st.FinishOpts, "").Result()
 			done.Add(1)
 		}
 		if err != nil {

@@ -24,6 +24,7 @@ var floors = [][]string{
 	{"internal/history", "internal/calls"},
 	{"internal/shard"},
 	{"internal/store/sqlite", "internal/store/memory", "internal/store/storetest"},
+	{"internal/store/journal"},
 	{"internal/keyspace/lua"},
 	{"internal/engine", "internal/keyspace"},
 	{"internal/store"},

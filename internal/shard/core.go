@@ -43,7 +43,7 @@ type reply[R any] struct {
 func Recover[C, R, E any](ctx context.Context, st store.Store, id int, m Machine[C, R, E], now int64) (*Core[C, R, E], error) {
 	sh, err := st.Acquire(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("acquire shard %d: %w", id, err)
+		return nil, err // it says which shard
 	}
 	err = m.Recover(now, func(t store.Table, fn func(key, value []byte) error) error {
 		return sh.Load(ctx, t, fn)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,7 +79,9 @@ type Runner[C, R, E any] struct {
 	once  sync.Once
 	stats stats
 
-	committed time.Time // when the last commit began; the loop's
+	// The loop's:
+	committed time.Time // when the last commit began
+	single    int       // how many batches in a row had one command
 }
 
 type submission[C, R any] struct {
@@ -155,7 +158,7 @@ func (h *Runner[C, R, E]) Store() (store.Shard, error) {
 }
 
 // Run serves until ctx ends, recovering from the store after every failed commit. It returns an error only when the
-// store cannot be used at all: it is fenced or locked by someone else, or was written by a newer version. When it returns
+// store cannot be used at all: it is fenced or locked by someone else, was written by a newer version, or is damaged. When it returns
 // nothing it started is running, and everything that was applied has been committed and folded if that was possible.
 func (h *Runner[C, R, E]) Run(ctx context.Context) error {
 	log := h.cfg.Log.With("shard", h.cfg.Shard)
@@ -170,7 +173,7 @@ func (h *Runner[C, R, E]) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if errors.Is(err, store.ErrFenced) || errors.Is(err, store.ErrNewer) || errors.Is(err, store.ErrLocked) || errors.Is(err, store.ErrClosed) {
+		if isFinal(err) {
 			return err
 		}
 		if h.cfg.Now().Sub(began) > time.Minute {
@@ -184,6 +187,12 @@ func (h *Runner[C, R, E]) Run(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// isFinal reports an error that trying again does not help.
+func isFinal(err error) bool {
+	return slices.ContainsFunc([]error{store.ErrFenced, store.ErrNewer, store.ErrLocked, store.ErrDamaged, store.ErrClosed},
+		func(final error) bool { return errors.Is(err, final) })
 }
 
 // drain answers commands that came too late.
@@ -237,6 +246,11 @@ func (h *Runner[C, R, E]) serve(ctx context.Context) (err error) {
 	return h.loop(ctx, core, c, folder)
 }
 
+// fewSingles is after how many batches of one command the loop commits such a batch itself, instead of waking the committer and being
+// woken by it: a client that sends one command at a time has nothing else to be applied meanwhile. Others that come are applied together
+// when the disk has answered, and the batch after that is not a single one.
+const fewSingles = 3
+
 // loop applies commands and timers, and hands a batch to the committer whenever that is idle.
 func (h *Runner[C, R, E]) loop(ctx context.Context, core *Core[C, R, E], c *committer[C, R, E], folder *folder) error {
 	timer := time.NewTimer(0)
@@ -247,9 +261,17 @@ func (h *Runner[C, R, E]) loop(ctx context.Context, core *Core[C, R, E], c *comm
 			core.ReleaseOpen(h.cfg.Effect)
 		}
 		if !busy && core.Size() > 0 && h.mayWait(core) <= 0 {
-			c.batches <- core.Seal()
+			b := core.Seal()
 			h.committed = h.cfg.Now()
-			busy = true
+			if h.isSingle(b) && c.handed.Load() == 0 {
+				if err := c.commit(b); err != nil {
+					return fmt.Errorf("commit: %w", err)
+				}
+				c.release(b)
+			} else {
+				c.hand(b)
+				busy = true
+			}
 		}
 		inbox := h.inbox
 		if h.full(core) || folder.full.Load() {
@@ -270,6 +292,16 @@ func (h *Runner[C, R, E]) loop(ctx context.Context, core *Core[C, R, E], c *comm
 		}
 		h.tick(core, timer, busy)
 	}
+}
+
+// isSingle reports whether a batch has one command, as those before it, and nothing waits behind it.
+func (h *Runner[C, R, E]) isSingle(b *Batch[R, E]) bool {
+	if len(b.replies) != 1 {
+		h.single = 0
+		return false
+	}
+	h.single++
+	return h.single > fewSingles && len(h.inbox) == 0
 }
 
 // full reports whether the open batch is as large as one may be.
@@ -339,7 +371,7 @@ func (h *Runner[C, R, E]) finish(core *Core[C, R, E], c *committer[C, R, E], bus
 		}
 	}
 	if core.Size() > 0 {
-		c.batches <- core.Seal()
+		c.hand(core.Seal())
 		return <-c.done
 	}
 	return nil
@@ -350,37 +382,59 @@ type committer[C, R, E any] struct {
 	h       *Runner[C, R, E]
 	core    *Core[C, R, E]
 	batches chan *Batch[R, E]
-	done    chan error
+	done    chan error   // one for each batch, before it is released
+	handed  atomic.Int32 // batches that were handed over and are not released
 }
 
 func newCommitter[C, R, E any](h *Runner[C, R, E], core *Core[C, R, E]) *committer[C, R, E] {
 	return &committer[C, R, E]{h: h, core: core, batches: make(chan *Batch[R, E], 1), done: make(chan error, 1)}
 }
 
+// hand gives a batch to the goroutine of run. The one before must be done.
+func (c *committer[C, R, E]) hand(b *Batch[R, E]) {
+	c.handed.Add(1)
+	c.batches <- b
+}
+
 func (c *committer[C, R, E]) run() {
 	for b := range c.batches {
-		st := &c.h.stats
-		began := time.Now()
-		st.commitStarted.Store(began.UnixNano())
-		// A commit that was begun is finished even when the host stops.
-		err := c.core.Commit(context.Background(), b)
-		st.commitStarted.Store(0)
-		st.commitNanos.Add(int64(time.Since(began)))
-		if err != nil {
-			b.Fail(fmt.Errorf("%w: %w", ErrUnavailable, err))
+		if err := c.commit(b); err != nil {
 			c.done <- err
 			continue
 		}
-		st.batches.Add(1)
-		st.records.Add(int64(len(b.Records())))
-		if c.h.cfg.Committed != nil {
-			c.h.cfg.Committed(b.Records())
-		}
-		c.done <- nil // the next batch may be on its way to the disk while this one is released
-		b.Release(c.h.cfg.Effect)
-		if c.h.cfg.Changed != nil && len(b.Records()) > 0 {
-			c.h.cfg.Changed(b.Records())
-		}
+		// The next batch may be on its way to the disk while this one is released.
+		c.done <- nil
+		c.release(b)
+		c.handed.Add(-1)
+	}
+}
+
+// commit makes a batch durable, or tells everyone who waits for it that it is not known to be.
+func (c *committer[C, R, E]) commit(b *Batch[R, E]) error {
+	st := &c.h.stats
+	began := time.Now()
+	st.commitStarted.Store(began.UnixNano())
+	// A commit that was begun is finished even when the host stops.
+	err := c.core.Commit(context.Background(), b)
+	st.commitStarted.Store(0)
+	st.commitNanos.Add(int64(time.Since(began)))
+	if err != nil {
+		b.Fail(fmt.Errorf("%w: %w", ErrUnavailable, err))
+		return err
+	}
+	st.batches.Add(1)
+	st.records.Add(int64(len(b.Records())))
+	if c.h.cfg.Committed != nil {
+		c.h.cfg.Committed(b.Records())
+	}
+	return nil
+}
+
+// release lets out what a committed batch has.
+func (c *committer[C, R, E]) release(b *Batch[R, E]) {
+	b.Release(c.h.cfg.Effect)
+	if c.h.cfg.Changed != nil && len(b.Records()) > 0 {
+		c.h.cfg.Changed(b.Records())
 	}
 }
 
@@ -411,11 +465,9 @@ func (f *folder) run() {
 }
 
 func (f *folder) fold() {
-	n, bytes := f.sh.Unfolded()
+	_, bytes := f.sh.Unfolded()
 	f.full.Store(bytes > f.most)
-	if n == 0 {
-		return
-	}
+	// Also when no record waits: the batches of those that came and went do, in the journal.
 	began := time.Now()
 	err := f.sh.Fold(context.Background())
 	f.stats.foldNanos.Add(int64(time.Since(began)))

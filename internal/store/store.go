@@ -122,6 +122,8 @@ var (
 	ErrLocked = errors.New("store: the data directory is in use by another process")
 	// ErrNewer: the data was written by a newer version, which this one cannot read.
 	ErrNewer = errors.New("store: the data was written by a newer version of quartet")
+	// ErrDamaged: something that was acknowledged cannot be read. A person must say how to go on.
+	ErrDamaged = errors.New("store: damaged")
 	// ErrFull: the disk has no room. Nothing of the batch was kept.
 	ErrFull = errors.New("store: no space left")
 	// ErrClosed: the store or shard was closed.

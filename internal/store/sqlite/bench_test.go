@@ -54,6 +54,13 @@ func BenchmarkAppend(b *testing.B) {
 				if err := h.Append(ctx, batch); err != nil {
 					b.Fatal(err)
 				}
+				if n/size%500 == 0 {
+					b.StopTimer()
+					if err := h.Fold(ctx); err != nil {
+						b.Fatal(err)
+					}
+					b.StartTimer()
+				}
 			}
 			perRecord(b, size)
 		})

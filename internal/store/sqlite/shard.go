@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/quartetjobs/quartet/internal/store"
+	"github.com/quartetjobs/quartet/internal/store/journal"
 )
 
 // Shard is an owner's handle. It implements [store.Shard].
@@ -15,50 +16,43 @@ type Shard struct {
 	store   *Store
 	id      int
 	epoch   uint64
+	journal *journal.Journal
 	overlay *store.Overlay
 
 	// Owned by the one caller of Append.
 	seq     uint64 // newest batch of the journal
-	buf     []byte // encoding of a batch
 	unknown error  // the append whose outcome nobody knows
 
 	folding   sync.Mutex // one fold at a time; taken before the locks of journal and tables
 	records   []*store.Record
 	folded    uint64 // newest batch in the tables
-	truncated uint64 // newest batch deleted from the journal
+	truncated uint64 // newest batch that the journal was told to be folded
 }
 
-func newShard(s *Store, id int, epoch uint64) *Shard {
-	return &Shard{store: s, id: id, epoch: epoch, overlay: store.NewOverlay()}
+func newShard(s *Store, j *journal.Journal, id int, epoch uint64) *Shard {
+	return &Shard{store: s, id: id, epoch: epoch, journal: j, overlay: store.NewOverlay()}
 }
 
-// recoverBytes bounds how much of the journal is in memory at once while it is folded at start.
+// recoverBytes bounds how much of the journal is in memory at once while it is folded at start, but for one segment.
 const recoverBytes = 32 << 20
 
 // recover folds what the journal holds after the batch folded.
 func (h *Shard) recover(ctx context.Context, folded uint64) error {
-	h.seq, h.folded = folded, folded
-	for {
-		batches, err := h.store.journal.read(h.id, h.seq, recoverBytes)
-		if err != nil {
-			return err
-		}
-		for _, b := range batches {
-			records, err := store.DecodeBatch(nil, b.data)
-			if err != nil {
-				return fmt.Errorf("batch %d of the journal: %w", b.seq, err)
-			}
-			h.overlay.Append(b.seq, records)
-			h.seq = b.seq
-		}
-		// Also with nothing to fold: a crash may have left folded batches to truncate.
-		if err := h.Fold(ctx); err != nil {
-			return err
-		}
-		if len(batches) == 0 {
+	h.seq, h.folded, h.truncated = folded, folded, folded
+	size := 0
+	err := h.journal.Replay(folded, func(seq uint64, records []store.Record, bytes int) error {
+		h.overlay.Append(seq, records)
+		h.seq = seq
+		if size += bytes; size < recoverBytes {
 			return nil
 		}
+		size = 0
+		return h.Fold(ctx)
+	})
+	if err != nil {
+		return err
 	}
+	return h.Fold(ctx)
 }
 
 // Epoch implements [store.Shard].
@@ -88,14 +82,7 @@ func (h *Shard) append(ctx context.Context, records []store.Record) error {
 			return err
 		}
 	}
-	h.buf = store.AppendBatch(h.buf[:0], records)
-	if len(h.buf) > maxBatchBytes {
-		return fmt.Errorf("a batch of %d bytes is over the limit of %d", len(h.buf), maxBatchBytes)
-	}
-	err := h.journal(h.seq + 1)
-	if cap(h.buf) > keepBuffer {
-		h.buf = nil
-	}
+	err := h.write(h.seq+1, records)
 	switch {
 	case err == nil:
 	case errors.Is(err, store.ErrFull), errors.Is(err, store.ErrFenced), errors.Is(err, store.ErrClosed):
@@ -109,14 +96,11 @@ func (h *Shard) append(ctx context.Context, records []store.Record) error {
 	return nil
 }
 
-// keepBuffer is the largest encoding buffer that is kept for the next batch.
-const keepBuffer = 4 << 20
-
-func (h *Shard) journal(seq uint64) error {
+func (h *Shard) write(seq uint64, records []store.Record) error {
 	if err := h.store.at(appendStart); err != nil {
 		return err
 	}
-	if err := h.store.journal.append(h.id, seq, h.epoch, h.buf); err != nil {
+	if err := h.journal.Append(h.epoch, seq, records); err != nil {
 		return err
 	}
 	return h.store.at(appendDone)
@@ -142,7 +126,7 @@ func (h *Shard) fold(ctx context.Context) error {
 		if g == nil {
 			break
 		}
-		if err := h.write(g); err != nil {
+		if err := h.apply(g); err != nil {
 			return err
 		}
 		h.folded = g.Through()
@@ -154,18 +138,15 @@ func (h *Shard) fold(ctx context.Context) error {
 	if err := h.store.at(foldCommitted); err != nil {
 		return err
 	}
-	if err := h.store.journal.truncate(h.id, h.folded); err != nil {
+	if err := h.journal.Truncate(h.folded); err != nil {
 		return err
 	}
 	h.truncated = h.folded
-	if err := h.store.at(foldTruncated); err != nil {
-		return err
-	}
-	return h.store.journal.checkpoint()
+	return h.store.at(foldTruncated)
 }
 
-// write applies a generation to the tables.
-func (h *Shard) write(g *store.Generation) error {
+// apply writes a generation to the tables.
+func (h *Shard) apply(g *store.Generation) error {
 	if err := h.store.at(foldStart); err != nil {
 		return err
 	}

@@ -1,14 +1,12 @@
 // Package sqlite keeps a store in one directory, with nothing to install: the embedded form of Quartet.
 //
-// The directory holds two databases, so that a fold's long transaction never makes an append wait:
-//
-//	journal.db   the batches that were acknowledged and not yet folded; an append is one row and one fsync
+//	journal/     the batches that were acknowledged and not yet folded, a directory for each shard; see package journal
 //	quartet.db   the tables, and how far into the journal they go
 //
-// Both databases use write-ahead logging with synchronous=FULL. Each has one connection that writes; a few more read the
-// tables. A batch is deleted from the journal after the transaction that folds it has committed, and the number of the
-// newest folded batch is part of that transaction, so a crash between the two repeats or loses nothing. quartet.db alone
-// is a complete store as of the last fold, which is what [Store.Backup] copies.
+// An append touches the journal alone, so a fold's long transaction never makes one wait. The database uses write-ahead
+// logging with synchronous=FULL and has one connection that writes; a few more read. The number of the newest folded batch is part of
+// the transaction that folds it, and segments of the journal are used again after that has committed, so a crash between the two repeats or
+// loses nothing. quartet.db alone is a complete store as of the last fold, which is what [Store.Backup] copies.
 package sqlite
 
 import (
@@ -17,18 +15,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/quartetjobs/quartet/internal/store"
+	"github.com/quartetjobs/quartet/internal/store/journal"
 )
 
 // Names of the files in the directory.
 const (
-	tablesFile  = "quartet.db"
-	journalFile = "journal.db"
-	lockFile    = "quartet.lock"
+	tablesFile = "quartet.db"
+	journalDir = "journal"
+	lockFile   = "quartet.lock"
 )
 
 // Options say where a store is and what it may use.
@@ -39,23 +41,25 @@ type Options struct {
 	Readers int
 	// CacheBytes bounds the page cache of the connection that folds; each reader has a quarter of it. 0: 32 MiB.
 	CacheBytes int
+	// Journal says how the journal uses the disk. Its zero value is right for all but tests.
+	Journal journal.Config
 }
 
 // Store is a data directory that this process has open.
 type Store struct {
 	dir     string
+	config  journal.Config
 	lock    io.Closer
-	journal *journal
 	tables  *tables
 	readers *pool
 
-	// Locks nest in this order, and mu is held for no other:
-	// acquiring, Shard.folding, tables.mu or (journal.checkpointing, journal.mu).
+	// Locks nest in this order, and mu is held for no other: acquiring, Shard.folding, tables.mu or Journal.mu.
 	acquiring sync.Mutex // one Acquire at a time
 
-	mu     sync.Mutex
-	shards map[int]*Shard // newest handle of each shard
-	closed bool
+	mu       sync.Mutex
+	journals map[int]*journal.Journal
+	shards   map[int]*Shard // newest handle of each shard
+	closed   bool
 
 	// hook, set by tests only, is called at the points where a crash is interesting; its error stops the operation there.
 	hook func(point) error
@@ -80,7 +84,9 @@ func Open(ctx context.Context, opts Options) (_ *Store, err error) {
 	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create data directory: %w", err)
 	}
-	s := &Store{dir: opts.Dir, shards: make(map[int]*Shard)}
+	s := &Store{
+		dir: opts.Dir, config: opts.Journal, journals: make(map[int]*journal.Journal), shards: make(map[int]*Shard),
+	}
 	if s.lock, err = lock(opts.Dir, filepath.Join(opts.Dir, lockFile)); err != nil {
 		return nil, err
 	}
@@ -95,7 +101,7 @@ func Open(ctx context.Context, opts Options) (_ *Store, err error) {
 	if s.readers, err = openReaders(ctx, filepath.Join(opts.Dir, tablesFile), opts.Readers, opts.CacheBytes/4); err != nil {
 		return nil, fmt.Errorf("data directory %s: %w", opts.Dir, err)
 	}
-	if s.journal, err = openJournal(ctx, filepath.Join(opts.Dir, journalFile)); err != nil {
+	if err := s.foldLegacy(ctx); err != nil {
 		return nil, fmt.Errorf("data directory %s: %w", opts.Dir, err)
 	}
 	return s, nil
@@ -119,33 +125,47 @@ func (s *Store) Acquire(ctx context.Context, shard int) (store.Shard, error) {
 }
 
 func (s *Store) acquire(ctx context.Context, shard int) (*Shard, error) {
-	// Each database remembers the epoch, so that losing one of them (a backup has no journal) cannot repeat one.
+	j, err := s.journal(shard)
+	if err != nil {
+		return nil, err
+	}
+	// From here on appends of the older owner fail, and after own its folds too. Only then is what the journal holds final.
+	journalEpoch, err := j.Begin()
+	if err != nil {
+		return nil, err
+	}
 	tablesEpoch, folded, err := s.tables.owner(shard)
 	if err != nil {
 		return nil, err
 	}
-	journalEpoch, err := s.journal.owner(shard)
-	if err != nil {
-		return nil, err
-	}
+	// The journal names epochs too, so that tables of an older date cannot repeat one.
 	epoch := max(tablesEpoch, journalEpoch) + 1
-
-	// From here on appends of the older owner fail, and after the second line its folds too. Only then is what the
-	// journal holds final.
-	if err := s.journal.own(shard, epoch); err != nil {
-		return nil, err
-	}
 	if err := s.tables.own(shard, epoch); err != nil {
 		return nil, err
 	}
-	h := newShard(s, shard, epoch)
+	h := newShard(s, j, shard, epoch)
 	if err := h.recover(ctx, folded); err != nil {
 		return nil, err
 	}
-	return h, nil
+	return h, j.Own(epoch)
 }
 
-// Stats is what a store holds on disk, in bytes, write-ahead logs included, and what waits for a fold.
+// journal returns the journal of a shard.
+func (s *Store) journal(shard int) (*journal.Journal, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errClosed
+	}
+	j := s.journals[shard]
+	if j == nil {
+		j = journal.New(filepath.Join(s.dir, journalDir, strconv.Itoa(shard)), shard, s.config)
+		s.journals[shard] = j
+	}
+	return j, nil
+}
+
+// Stats is what a store holds on disk, in bytes, the tables' write-ahead log included, and what waits for a fold.
 type Stats struct {
 	JournalBytes    int64
 	TablesBytes     int64
@@ -153,16 +173,16 @@ type Stats struct {
 	UnfoldedBytes   int64
 }
 
-// Stats adds up what operators watch. It costs four calls to stat.
+// Stats adds up what operators watch. It costs two calls to stat.
 func (s *Store) Stats() Stats {
 	stats := Stats{
-		JournalBytes: fileSize(filepath.Join(s.dir, journalFile)) + fileSize(filepath.Join(s.dir, journalFile+"-wal")),
-		TablesBytes:  fileSize(filepath.Join(s.dir, tablesFile)) + fileSize(filepath.Join(s.dir, tablesFile+"-wal")),
+		TablesBytes: fileSize(filepath.Join(s.dir, tablesFile)) + fileSize(filepath.Join(s.dir, tablesFile+"-wal")),
 	}
 	for _, h := range s.handles() {
 		records, bytes := h.Unfolded()
 		stats.UnfoldedRecords += records
 		stats.UnfoldedBytes += bytes
+		stats.JournalBytes += h.journal.Bytes()
 	}
 	return stats
 }
@@ -184,9 +204,12 @@ func (s *Store) Close() error {
 
 // release closes what Open opened, in reverse, and the lock last.
 func (s *Store) release() error {
+	s.mu.Lock()
+	journals := slices.Collect(maps.Values(s.journals))
+	s.mu.Unlock()
 	var errs []error
-	if s.journal != nil {
-		errs = append(errs, s.journal.close())
+	for _, j := range journals {
+		errs = append(errs, j.Close())
 	}
 	if s.readers != nil {
 		errs = append(errs, s.readers.close())

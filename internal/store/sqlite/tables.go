@@ -11,6 +11,12 @@ import (
 	"github.com/quartetjobs/quartet/internal/store"
 )
 
+// pageSize is that of the database. A frame of its write-ahead log is a page and its header.
+const (
+	pageSize  = 4096
+	frameSize = pageSize + 24
+)
+
 // tables is the database that queries and recovery read, and the connection that folds into it.
 type tables struct {
 	mu      sync.Mutex // owns the rest, and is held across its I/O: folds take turns

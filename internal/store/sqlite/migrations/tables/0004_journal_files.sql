@@ -1,0 +1,2 @@
+-- Nothing changes here. From this version on the journal is files of its own, which an older program would not see: the
+-- number keeps it from opening the tables without them.
