@@ -21,6 +21,7 @@ var floors = [][]string{
 	{"cmd/", "bench", "internal/lint"},
 	{"internal/server"},
 	{"internal/door/", "internal/dashboard", "internal/retention", "internal/sim"},
+	{"internal/trace"},
 	{"internal/history", "internal/calls"},
 	{"internal/shard"},
 	{"internal/store/sqlite", "internal/store/memory", "internal/store/storetest"},
@@ -29,7 +30,7 @@ var floors = [][]string{
 	{"internal/store"},
 	{"internal/keyspace/data"},
 	{"internal/keyspace/reply"},
-	{"internal/dispatch", "internal/auth", "internal/bullmq", "internal/expr", "internal/cron", "internal/telemetry"},
+	{"internal/dispatch", "internal/auth", "internal/otlp", "internal/bullmq", "internal/expr", "internal/cron", "internal/telemetry"},
 }
 
 // machines must be deterministic: no clock, no chance, no goroutine, no network, no files.

@@ -41,6 +41,7 @@ type batch struct {
 	CreatedAt int64           `json:"createdAt"`
 	UpdatedAt int64           `json:"updatedAt"`
 	Options   json.RawMessage `json:"options,omitempty"`
+	Trace     string          `json:"trace,omitempty"` // traceparent of whoever made it
 }
 
 type batchError struct {
@@ -122,7 +123,7 @@ func (d *Door) createBatch(r *http.Request) (any, error) {
 	repeated := true
 	v, err := d.requests.once("batch\x00"+request, request != "", d.cfg.Now(), func() (any, error) {
 		repeated = false
-		b := &batch{Count: *in.Count, Parent: in.Parent, Wait: in.Wait, Key: in.Key}
+		b := &batch{Count: *in.Count, Parent: in.Parent, Wait: in.Wait, Key: in.Key, Trace: traceHeader(r)}
 		cached, err := d.openBatch(ctx, b)
 		repeated = cached
 		return b, err
@@ -288,6 +289,9 @@ func (d *Door) placeItem(r *http.Request, b *batch, it *batchItem) error {
 	o, err := d.order(r, it.Task, &it.triggerBody)
 	if err == nil {
 		o.id, o.opts.Batch, o.opts.BatchIndex = id, b.ID, it.Index
+		if b.Trace != "" { // the items come apart from it
+			o.opts.Trace, o.opts.Span = traceOf(b.Trace)
+		}
 		var s started
 		if s, err = d.place(ctx, o); err == nil {
 			if s.ID != id {
@@ -341,7 +345,7 @@ func (d *Door) wholeBatch(r *http.Request, listed bool) (any, error) {
 		}
 		it.Index = i
 	}
-	b := &batch{Count: len(in.Items), Parent: in.Parent, Wait: in.Wait, Key: r.Header.Get("Idempotency-Key")}
+	b := &batch{Count: len(in.Items), Parent: in.Parent, Wait: in.Wait, Key: r.Header.Get("Idempotency-Key"), Trace: traceHeader(r)}
 	cached, err := d.openBatch(r.Context(), b)
 	if err != nil {
 		return nil, err

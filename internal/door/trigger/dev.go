@@ -38,10 +38,6 @@ func (d *Door) devRoutes() {
 	d.mux.HandleFunc("GET /engine/v1/dev/presence", d.servePresence)
 	d.mux.HandleFunc("GET /socket.io/", d.serveSocket)
 	d.route("POST /engine/v1/dev/disconnect", secret, (*Door).disconnect)
-	// The logs, traces and metrics of workers are accepted and not kept.
-	for _, what := range []string{"traces", "logs", "metrics"} {
-		d.mux.HandleFunc("POST /otel/v1/"+what, serveTelemetry)
-	}
 	d.mux.HandleFunc("POST /engine/v1/dev/runs/{run}/logs/debug", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 }
 
@@ -94,15 +90,6 @@ func (d *Door) variables(r *http.Request) map[string]string {
 		"TRIGGER_API_URL": o, "TRIGGER_STREAM_URL": o, "TRIGGER_REALTIME_STREAM_VERSION": "v1",
 		"TRIGGER_OTEL_EXPORTER_OTLP_ENDPOINT": o + "/otel", "OTEL_EXPORTER_OTLP_ENDPOINT": o + "/otel",
 	}
-}
-
-func serveTelemetry(w http.ResponseWriter, r *http.Request) {
-	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-protobuf") {
-		w.Header().Set("Content-Type", "application/x-protobuf")
-		w.WriteHeader(http.StatusOK) // an empty message says that all was taken
-		return
-	}
-	writeJSON(w, http.StatusOK, map[string]any{"partialSuccess": map[string]any{}})
 }
 
 // presence is who is connected.

@@ -7,7 +7,7 @@
 // Where to look: identity.go says who asks, packet.go reads and writes payloads; dev.go and worker.go are what the CLI does before there are
 // runs, socket.go how it hears of changes; execution.go is the life of an attempt, waits.go what a run waits for; trigger.go and batch.go start
 // runs, runs.go tells of them, schedules.go starts them by the clock,
-// realtime.go lets clients follow them.
+// realtime.go lets clients follow them; telemetry.go keeps what tasks tell of themselves, and trace.go gives it back.
 package trigger
 
 import (
@@ -70,6 +70,7 @@ type Door struct {
 	locks    locks
 	packets  packets
 	watchers watchers
+	told     told
 }
 
 // New makes a door; it answers once Run has prepared it.
@@ -189,7 +190,7 @@ func maxBody(path string) int64 {
 	case strings.Contains(path, "/background-workers"):
 		return 64 << 20
 	case strings.HasPrefix(path, "/otel/"):
-		return 32 << 20
+		return maxTelemetry
 	case strings.HasSuffix(path, "/complete"):
 		return 16 << 20
 	}
@@ -236,6 +237,8 @@ func (d *Door) routes() {
 	d.packetRoutes()
 	d.queueRoutes()
 	d.realtimeRoutes()
+	d.telemetryRoutes()
+	d.traceRoutes()
 	d.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		d.writeError(w, r, d.unknown(r))
 	})

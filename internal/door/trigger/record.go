@@ -38,8 +38,9 @@ type options struct {
 	Wait           bool     `json:"wait,omitempty"` // the parent waits for it
 	Batch          string   `json:"batch,omitempty"`
 	BatchIndex     int      `json:"batchIndex,omitempty"`
-	Lock           string   `json:"lock,omitempty"` // version
-	Trace          string   `json:"trace,omitempty"`
+	Lock           string   `json:"lock,omitempty"`  // version
+	Trace          string   `json:"trace,omitempty"` // as a traceparent, with the span of the run itself
+	Span           string   `json:"span,omitempty"`  // in which it was triggered
 	Schedule       string   `json:"schedule,omitempty"`
 	Streams        string   `json:"streams,omitempty"`
 }

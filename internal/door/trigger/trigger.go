@@ -129,8 +129,9 @@ func (d *Door) order(r *http.Request, name string, in *triggerBody) (*order, err
 	opt := &in.Options
 	o := &order{id: d.newID(), opts: options{
 		Task: name, Key: opt.Key, MaxAttempts: min(max(0, opt.MaxAttempts), maxAttempts), MaxDuration: opt.MaxDuration, Machine: opt.Machine, Priority: opt.Priority, Test: opt.Test,
-		Parent: opt.Parent, Wait: opt.Wait, Trace: traceOf(r), Streams: r.Header.Get("X-Trigger-Realtime-Streams-Version"),
+		Parent: opt.Parent, Wait: opt.Wait, Streams: r.Header.Get("X-Trigger-Realtime-Streams-Version"),
 	}}
+	o.opts.Trace, o.opts.Span = traceOf(traceHeader(r))
 	if name == "" || len(name) > 512 {
 		return nil, fail(http.StatusBadRequest, "the task has no usable id")
 	}
@@ -301,16 +302,26 @@ func scalar(raw json.RawMessage) string {
 	return ""
 }
 
-// traceOf is the trace that a run belongs to: the caller's, or a new one. The run has a span of its own in it.
-func traceOf(r *http.Request) string {
+// traceOf is the trace that a run belongs to, the caller's or a new one, with the span of its own that the run has in it, and the caller's span.
+func traceOf(header string) (trace, caller string) {
 	var b [24]byte
 	_, _ = rand.Read(b[:]) // it does not fail
-	trace, span := hex.EncodeToString(b[:16]), hex.EncodeToString(b[16:])
-	if parts := strings.Split(r.Header.Get("Traceparent"), "-"); len(parts) == 4 && len(parts[1]) == 32 {
-		trace = parts[1]
+	id, span := hex.EncodeToString(b[:16]), hex.EncodeToString(b[16:])
+	if m := traceparent.FindStringSubmatch(header); m != nil {
+		id, caller = m[1], m[2]
 	}
-	return "00-" + trace + "-" + span + "-01"
+	return "00-" + id + "-" + span + "-01", caller
 }
+
+// traceHeader is the trace of a request; "" when it has none that can be used.
+func traceHeader(r *http.Request) string {
+	if h := r.Header.Get("Traceparent"); traceparent.MatchString(h) {
+		return h
+	}
+	return ""
+}
+
+var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$`)
 
 // place starts the run of an order, or finds the one that its key names.
 func (d *Door) place(ctx context.Context, o *order) (started, error) {

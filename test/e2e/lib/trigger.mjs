@@ -17,11 +17,16 @@ for (const k of Object.keys(process.env)) if (k.startsWith("TRIGGER_")) delete p
 
 export const sdk = await import(pathToFileURL(installed.resolve("@trigger.dev/sdk")));
 
+const core = await import(pathToFileURL(createRequire(installed.resolve("@trigger.dev/sdk")).resolve("@trigger.dev/core/v3")));
+
 /** The key that development hands out. */
 export const key = "tr_dev_quartet";
 
 /** Points the SDK of this process at a server. */
 export const use = (server) => sdk.configure({ baseURL: server.url, secretKey: key });
+
+/** What the SDK talks to a server with: some of the API has no function of its own in the SDK. */
+export const client = (server) => new core.ApiClient(server.url, key);
 
 /** The CLI's dev command in a copy of the app, once its tasks are registered. */
 export async function startDev(server) {
