@@ -29,6 +29,18 @@ func (d *Door) traceRoutes() {
 	d.route("GET /api/v1/runs/{run}/events", public, (*Door).getEvents)
 }
 
+// About is what a run has beside what the engine knows; nothing for runs of others.
+func (d *Door) About(ctx context.Context, run *engine.RunRow) (tags []string, metadata []byte, err error) {
+	if run.App != appName {
+		return nil, nil, nil
+	}
+	rec, err := d.read(ctx, run.ID)
+	if err != nil || rec == nil {
+		return nil, nil, err
+	}
+	return rec.note.Tags, rec.note.Metadata, nil
+}
+
 // spanOfRun is a span with the run that it is of.
 type spanOfRun struct {
 	*trace.Span
