@@ -7,7 +7,8 @@
 // Where to look: identity.go says who asks, packet.go reads and writes payloads; dev.go and worker.go are what the CLI does before there are
 // runs, socket.go how it hears of changes; execution.go is the life of an attempt, waits.go what a run waits for; trigger.go and batch.go start
 // runs, runs.go tells of them, schedules.go starts them by the clock,
-// realtime.go lets clients follow them; telemetry.go keeps what tasks tell of themselves, and trace.go gives it back.
+// realtime.go lets clients follow them; telemetry.go keeps what tasks tell of themselves, and trace.go gives it
+// back; stream.go and its neighbours are what they stream to others, and what others send them.
 package trigger
 
 import (
@@ -71,6 +72,7 @@ type Door struct {
 	packets  packets
 	watchers watchers
 	told     told
+	streams  streams
 }
 
 // New makes a door; it answers once Run has prepared it.
@@ -145,19 +147,22 @@ const (
 )
 
 func (d *Door) route(pattern string, who access, h handler) {
-	d.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		v, err := d.answer(w, r, who, h)
-		if err != nil {
-			d.writeError(w, r, err)
-			return
-		}
-		status := http.StatusOK
-		if a, ok := v.(*accepted); ok {
-			status, v = a.status, a.body
-			maps.Copy(w.Header(), a.header)
-		}
-		writeJSON(w, status, v)
-	})
+	d.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { d.reply(w, r, who, h) })
+}
+
+// reply answers a request with what h returns.
+func (d *Door) reply(w http.ResponseWriter, r *http.Request, who access, h handler) {
+	v, err := d.answer(w, r, who, h)
+	if err != nil {
+		d.writeError(w, r, err)
+		return
+	}
+	status := http.StatusOK
+	if a, ok := v.(*accepted); ok {
+		status, v = a.status, a.body
+		maps.Copy(w.Header(), a.header)
+	}
+	writeJSON(w, status, v)
 }
 
 // accepted is an answer with more than a body.
@@ -239,6 +244,7 @@ func (d *Door) routes() {
 	d.realtimeRoutes()
 	d.telemetryRoutes()
 	d.traceRoutes()
+	d.streamRoutes()
 	d.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		d.writeError(w, r, d.unknown(r))
 	})

@@ -254,7 +254,7 @@ func (x *execution) row(old bool) map[string]*string {
 	if len(rec.note.Tags) > 0 {
 		set("runTags", pgArray(rec.note.Tags))
 	}
-	set("realtimeStreams", "{}")
+	set("realtimeStreams", pgArray(rec.note.Streams))
 	return row
 }
 
@@ -267,7 +267,7 @@ func pgArray(list []string) string {
 	return "{" + strings.Join(quoted, ",") + "}"
 }
 
-// watchers are the requests that wait for a run to change, by its id; those for lists stand under "".
+// watchers are the requests that wait for a run to change, by its id, or for more of a stream; those for lists stand under "".
 type watchers struct {
 	mu sync.Mutex
 	of map[string]map[chan struct{}]bool
@@ -302,25 +302,38 @@ func (d *Door) Changed(records []store.Record) {
 	if len(ws.of) == 0 {
 		return
 	}
-	wake := func(run string) {
-		for c := range ws.of[run] { // each hears of it
-			select {
-			case c <- struct{}{}:
-			default:
-			}
-		}
-	}
 	any := false
 	for i := range records {
 		switch r := &records[i]; r.Table {
 		case store.Runs, store.Live, store.Steps:
 			if len(r.Key) >= 16 {
 				any = true
-				wake(friendly(runPrefix, engine.ID(r.Key[:16])))
+				ws.tell(friendly(runPrefix, engine.ID(r.Key[:16])))
+			}
+		case store.Streams:
+			if len(r.Key) >= streamKeyLen {
+				ws.tell(streamWatch(r.Key))
 			}
 		}
 	}
 	if any {
-		wake("")
+		ws.tell("")
 	}
+}
+
+// tell wakes those who watch a name. The lock is held.
+func (ws *watchers) tell(name string) {
+	for c := range ws.of[name] { // each hears of it
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// wake tells those who watch a name to look again.
+func (ws *watchers) wake(name string) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.tell(name)
 }

@@ -53,6 +53,8 @@ type note struct {
 	DurationMs float64         `json:"durationMs,omitempty"`
 	Worker     string          `json:"worker,omitempty"`
 	Attempt    int             `json:"attempt,omitempty"` // the latest, from 1
+	Streams    []string        `json:"streams,omitempty"` // that it writes
+	Inputs     []string        `json:"inputs,omitempty"`  // streams that were sent into it, or for which it waits
 	UpdatedAt  int64           `json:"updatedAt"`
 }
 

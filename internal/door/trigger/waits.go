@@ -163,26 +163,35 @@ func (d *Door) createToken(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	if len(in.Key) > maxKey {
-		return nil, fail(http.StatusBadRequest, "idempotencyKey must be %d characters or less", maxKey)
-	}
-	tags, err := readTags(in.Tags)
+	t, err := d.newToken(in.Key, in.Timeout, in.Tags)
 	if err != nil {
 		return nil, err
-	}
-	t := &token{ID: friendly(waitPrefix, d.newID()), Tags: tags, Key: in.Key}
-	if s := scalar(in.Timeout); s != "" {
-		at, ok := parseWhen(s, d.cfg.Now())
-		if !ok {
-			return nil, invalid("Invalid timeout %s", s)
-		}
-		t.TimeoutAt = at
 	}
 	t, cached, err := d.keyedToken(r.Context(), t, in.KeyTTL)
 	if err != nil {
 		return nil, err
 	}
 	return &accepted{http.StatusOK, d.tokenHeaders(r, "write:waitpoints:"+t.ID), map[string]any{"id": t.ID, "isCached": cached, "url": d.callbackURL(r, t.ID)}}, nil
+}
+
+// newToken is a token that is not stored yet.
+func (d *Door) newToken(key string, timeout, tags json.RawMessage) (*token, error) {
+	if len(key) > maxKey {
+		return nil, fail(http.StatusBadRequest, "idempotencyKey must be %d characters or less", maxKey)
+	}
+	t := &token{ID: friendly(waitPrefix, d.newID()), Key: key}
+	var err error
+	if t.Tags, err = readTags(tags); err != nil {
+		return nil, err
+	}
+	if s := scalar(timeout); s != "" {
+		at, ok := parseWhen(s, d.cfg.Now())
+		if !ok {
+			return nil, invalid("Invalid timeout %s", s)
+		}
+		t.TimeoutAt = at
+	}
+	return t, nil
 }
 
 func (d *Door) callbackURL(r *http.Request, id string) string {
@@ -241,8 +250,8 @@ func (d *Door) waitToken(r *http.Request) (any, error) {
 	return map[string]bool{"success": true}, d.block(ctx, rec, op, d.tokenRow(t))
 }
 
-// finishToken completes a token, once.
-func (d *Door) finishToken(ctx context.Context, id string, out tokenOutput) (any, error) {
+// finishToken completes a token, once. The rows are written with that, or without when it was completed before.
+func (d *Door) finishToken(ctx context.Context, id string, out tokenOutput, rows ...engine.RowPut) (any, error) {
 	unlock := d.locks.lock(id)
 	defer unlock()
 	t, err := d.readToken(ctx, id)
@@ -251,7 +260,10 @@ func (d *Door) finishToken(ctx context.Context, id string, out tokenOutput) (any
 	}
 	now := d.cfg.Now().UnixMilli()
 	if t.over(now) {
-		return map[string]bool{"success": true}, nil
+		if len(rows) > 0 {
+			_, err = d.cfg.Host.Submit(ctx, &engine.Put{Rows: rows})
+		}
+		return map[string]bool{"success": true}, err
 	}
 	t.CompletedAt, t.Output = now, out
 	c := &engine.Signal{Env: d.cfg.Env, Value: mustJSON(out)}
@@ -259,7 +271,7 @@ func (d *Door) finishToken(ctx context.Context, id string, out tokenOutput) (any
 		c.Also = append(c.Also, signalName(id, run))
 	}
 	t.Waiters = nil
-	c.Rows = []engine.RowPut{d.tokenRow(t)}
+	c.Rows = append(rows, d.tokenRow(t))
 	_, err = d.cfg.Host.Submit(ctx, c)
 	return map[string]bool{"success": true}, err
 }
