@@ -1,9 +1,9 @@
-// What runs tell while they execute: traces and logs.
+// What runs tell while they execute: traces, logs and streams; and what they are told.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { client, ended, reach, sdk, startDev, startServer, until, use } from "../lib/trigger.mjs";
+import { ask, client, ended, reach, sdk, startDev, startServer, until, use } from "../lib/trigger.mjs";
 
-const { runs, tasks } = sdk;
+const { auth, runs, streams, tasks } = sdk;
 let server, dev, api;
 before(async () => {
   server = await startServer();
@@ -68,4 +68,52 @@ test("spans are open while they last, and end with a run that is cancelled", asy
     return !s.data.isPartial && s;
   });
   assert.deepEqual([over.id, over.data.isCancelled], [open.id, true]);
+});
+
+const all = async (iterable) => {
+  const list = [];
+  for await (const v of iterable) list.push(v);
+  return list;
+};
+const counts = (n) => Array.from({ length: n }, (_, i) => ({ n: i }));
+
+test("a task's streams are followed from the outside, while it executes and afterwards", async () => {
+  const h = await tasks.trigger("streamer", { n: 40, ms: 20 });
+  const live = streams.read(h.id, "counts", { timeoutInSeconds: 120 }).then(all);
+  const withStreams = { run: [] };
+  for await (const part of runs.subscribeToRun(h.id).withStreams()) {
+    (withStreams[part.type] ??= []).push(part.type === "run" ? part.run.status : part.chunk);
+    if (withStreams.run.at(-1) === "COMPLETED" && withStreams.counts?.length === 40 && withStreams.alias?.length === 2 && withStreams.notes && withStreams.progress) break;
+  }
+  assert.deepEqual([withStreams.counts, withStreams.alias, withStreams.notes, withStreams.progress], [counts(40), counts(2), ["a note"], ["begun"]]);
+  assert.deepEqual(await live, counts(40));
+  const r = await ended(h);
+  assert.deepEqual(r.output, { seen: counts(2) });
+  assert.deepEqual(await all(await streams.read(h.id, "counts", { startIndex: 38 })), counts(40).slice(38));
+  assert.deepEqual(await all(await streams.read(h.id, "no such stream")), []);
+  await assert.rejects(async () => all(await streams.read("run_01m8an7cw7fg59yyf7v3hdzb00", "counts")), /404|not found/i);
+});
+
+test("a task streams to its parent, and the writer's connection may break", async () => {
+  const h = await tasks.trigger("stream-parent", { n: 100, ms: 40 });
+  const live = streams.read(h.id, "counts", { timeoutInSeconds: 120 }).then(all);
+  await until("the stream to be there", async () => JSON.stringify(await runs.retrieve(h.id)).length && (await ask(server, "GET", `/realtime/v1/runs/${h.id}?offset=-1`)).body[0].value.realtimeStreams.includes("counts"));
+  const port = server.port;
+  await server.stop("SIGKILL");
+  server = Object.assign(server, await startServer({ dir: server.dir, port }));
+  assert.deepEqual(await live, counts(100));
+  assert.equal((await ended(h)).output, true);
+});
+
+test("a task is sent to while it executes and while it waits", async () => {
+  const h = await tasks.trigger("asked", {});
+  await reach(h, "EXECUTING");
+  const input = streams.input({ id: "approval" });
+  await input.send(h.id, { by: "eve" });
+  await input.send(h.id, { by: "ann" });
+  await reach(h, "WAITING");
+  const token = await auth.createPublicToken({ scopes: { write: { inputStreams: h.id } } });
+  await auth.withAuth({ accessToken: token, baseURL: server.url }, () => input.send(h.id, { by: "bob" }));
+  assert.deepEqual((await ended(h)).output, { first: "eve", heard: ["ann"], last: "bob" });
+  await assert.rejects(input.send(h.id, { by: "late" }), /completed run/);
 });
