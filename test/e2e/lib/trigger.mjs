@@ -68,6 +68,17 @@ export const reach = (handle, status) =>
     return r.status === status ? r : undefined;
   });
 
+/** What the React hooks give in a page, by the hooks' names and arguments: see trigger-hooks.mjs. */
+export async function hooks(server, wanted) {
+  const child = spawn(process.execPath, [join(dirname(fileURLToPath(import.meta.url)), "trigger-hooks.mjs"), JSON.stringify({ url: server.url, ...wanted })], { stdio: ["ignore", "pipe", "pipe"] });
+  let out = "", err = "";
+  child.stdout.on("data", (b) => (out += b));
+  child.stderr.on("data", (b) => (err += b));
+  await new Promise((r) => child.once("close", r));
+  if (child.exitCode !== 0) throw new Error(`the page ended with ${child.exitCode}\n${err}`);
+  return JSON.parse(out);
+}
+
 /** Asks the server over plain HTTP. */
 export async function ask(server, method, path, body, headers = {}) {
   const r = await fetch(server.url + path, {

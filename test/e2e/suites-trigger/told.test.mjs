@@ -1,7 +1,7 @@
 // What runs tell while they execute: traces, logs and streams; and what they are told.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { ask, client, ended, reach, sdk, startDev, startServer, until, use } from "../lib/trigger.mjs";
+import { ask, client, ended, hooks, reach, sdk, startDev, startServer, until, use } from "../lib/trigger.mjs";
 
 const { auth, runs, streams, tasks } = sdk;
 let server, dev, api;
@@ -116,4 +116,31 @@ test("a task is sent to while it executes and while it waits", async () => {
   await auth.withAuth({ accessToken: token, baseURL: server.url }, () => input.send(h.id, { by: "bob" }));
   assert.deepEqual((await ended(h)).output, { first: "eve", heard: ["ann"], last: "bob" });
   await assert.rejects(input.send(h.id, { by: "late" }), /completed run/);
+});
+
+test("the React hooks follow runs, streams, batches and tokens from a page at another origin", async () => {
+  const read = (scopes) => auth.createPublicToken({ scopes: { read: scopes } });
+  const [run, tagged, batch, streamer, waiting, sentTo, token] = await Promise.all([
+    tasks.trigger("hello", { name: "hook" }), tasks.trigger("hello", {}, { tags: ["hooks"] }), tasks.batchTrigger("hello", [{ payload: { name: "p" } }, { payload: { name: "q" } }]),
+    tasks.trigger("streamer", { n: 20, ms: 50 }), sdk.wait.createToken({ timeout: "1h" }), tasks.trigger("asked", {}), read({ tags: ["hooks"] }),
+  ]);
+  const approved = await tasks.trigger("approval", { token: waiting.id });
+  const of = (h) => ({ run: h.id, accessToken: h.publicAccessToken });
+  const { seen, missing } = await hooks(server, {
+    useRun: of(run), useRealtimeRun: of(run), useRealtimeRunsWithTag: { tag: "hooks", accessToken: token }, useRealtimeBatch: { batch: batch.batchId, accessToken: batch.publicAccessToken },
+    useRealtimeRunWithStreams: { ...of(streamer), stream: "counts", count: 20 }, useRealtimeStream: { ...of(streamer), stream: "counts", count: 20 },
+    useTaskTrigger: { task: "big", accessToken: await auth.createTriggerPublicToken("big") }, useRealtimeTaskTrigger: { task: "hello", accessToken: await auth.createTriggerPublicToken("hello") },
+    useWaitToken: { token: waiting.id, accessToken: waiting.publicAccessToken },
+    useInputStreamSend: { run: sentTo.id, stream: "approval", accessToken: await auth.createPublicToken({ scopes: { write: { inputStreams: sentTo.id } } }) },
+  });
+  assert.deepEqual(missing, [], JSON.stringify(seen));
+  const { useTaskTrigger: triggered, useRealtimeRun: [status, output], ...rest } = seen;
+  assert.deepEqual([status, output.hi], ["COMPLETED", "hook"]);
+  assert.deepEqual(rest, {
+    useRun: "COMPLETED", useRealtimeRunsWithTag: ["COMPLETED"], useRealtimeBatch: ["p", "q"], useRealtimeRunWithStreams: ["COMPLETED", 20], useRealtimeStream: counts(20),
+    useRealtimeTaskTrigger: ["COMPLETED", "page"], useWaitToken: true, useInputStreamSend: true,
+  });
+  assert.deepEqual((await runs.retrieve(triggered)).tags, ["from-a-page"]);
+  assert.deepEqual((await ended(approved)).output, { by: "page" });
+  await runs.cancel(sentTo.id);
 });
