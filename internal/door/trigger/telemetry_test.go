@@ -33,7 +33,6 @@ func TestTelemetry(t *testing.T) {
 	b := setup(t)
 	run := b.trigger("Traceparent", "00-5b8efff798038103d269b633813fc60c-00000000000000aa-01")
 	const real, stub = "00000000000000b1", "00000000000000b2"
-	type span struct{ ID, Parent, Message, Level string }
 	type answer struct {
 		Trace struct {
 			ID   string `json:"traceId"`
