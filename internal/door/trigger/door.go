@@ -71,6 +71,7 @@ type Door struct {
 	locks    locks
 	packets  packets
 	watchers watchers
+	lists    lists
 	told     told
 	streams  streams
 }

@@ -124,8 +124,12 @@ func (d *Door) related(rec *record, status string, old bool) map[string]any {
 
 // permitRun is who may read a run: section 13.3.
 func permitRun(r *http.Request, rec *record, action string) error {
-	scopes := []string{action + ":runs:" + friendly(runPrefix, rec.ID), action + ":tasks:" + rec.opts.Task, action + ":batch:" + rec.opts.Batch}
-	for _, t := range rec.note.Tags {
+	return permitAction(r, action, rec.ID, rec.opts.Task, rec.opts.Batch, rec.note.Tags)
+}
+
+func permitAction(r *http.Request, action string, id engine.ID, task, batch string, tags []string) error {
+	scopes := []string{action + ":runs:" + friendly(runPrefix, id), action + ":tasks:" + task, action + ":batch:" + batch}
+	for _, t := range tags {
 		scopes = append(scopes, action+":tags:"+t)
 	}
 	return permit(r, scopes...)
