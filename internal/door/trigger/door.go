@@ -5,7 +5,7 @@
 // snapshot is the lease's token. Queues, delays, retries, waits and idempotency keys are the engine's.
 //
 // Where to look: identity.go says who asks, packet.go reads and writes payloads; dev.go and worker.go are what the CLI does before there are
-// runs, socket.go how it hears of changes; execution.go is the life of an attempt, waits.go what a run waits for; trigger.go and batch.go start
+// runs, socket.go how it hears of changes; execution.go is the life of an attempt, waits.go what a run waits for; trigger.go, debounce.go and batch.go start
 // runs, runs.go tells of them, schedules.go starts them by the clock,
 // realtime.go lets clients follow them; telemetry.go keeps what tasks tell of themselves, and trace.go gives it
 // back; stream.go and its neighbours are what they stream to others, and what others send them.
@@ -69,6 +69,7 @@ type Door struct {
 	requests requests
 	keys     seenKeys
 	locks    locks
+	bounces  locks // of debounce keys; whoever holds one may take one of locks, not the other way round
 	packets  packets
 	watchers watchers
 	lists    lists

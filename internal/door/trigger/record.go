@@ -55,6 +55,7 @@ type note struct {
 	Attempt    int             `json:"attempt,omitempty"` // the latest, from 1
 	Streams    []string        `json:"streams,omitempty"` // that it writes
 	Inputs     []string        `json:"inputs,omitempty"`  // streams that were sent into it, or for which it waits
+	Newest     bool            `json:"newest,omitempty"`  // what it was debounced with last has a row of its own
 	UpdatedAt  int64           `json:"updatedAt"`
 }
 
@@ -114,6 +115,11 @@ func (d *Door) readNote(ctx context.Context, rec *record) error {
 	}
 	if err := json.Unmarshal(raw, &rec.note); err != nil {
 		return fmt.Errorf("decode note of run %s: %w", rec.ID, err)
+	}
+	if rec.note.Newest {
+		if err := d.readNewest(ctx, rec); err != nil {
+			return err
+		}
 	}
 	if rec.Status == engine.Completed && rec.note.Output.Type != "" && string(rec.Output) != "" && rec.note.Output.Raw != none {
 		rec.note.Output.Data = rec.Output

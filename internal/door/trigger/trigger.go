@@ -82,6 +82,8 @@ type order struct {
 	limit   *int            // of its queue
 	parent  engine.ID
 	replay  engine.ID // that it repeats
+	// debounce says that it joins a run that is delayed; nil: it does not.
+	debounce *debounce
 }
 
 // started is what became of an order.
@@ -147,13 +149,13 @@ func (d *Door) order(r *http.Request, name string, in *triggerBody) (*order, err
 	if t, ok := parseDuration(opt.KeyTTL); ok {
 		o.opts.KeyTTL = t.Milliseconds()
 	}
-	if len(opt.Debounce) > 0 && string(opt.Debounce) != "null" {
-		return nil, invalid("This server does not support debounce yet")
-	}
 	if err := o.readPayload(in); err != nil {
 		return nil, err
 	}
 	var err error
+	if o.debounce, err = readDebounce(opt.Debounce); err != nil {
+		return nil, err
+	}
 	if o.opts.Tags, err = readTags(opt.Tags); err != nil {
 		return nil, err
 	}
@@ -348,6 +350,14 @@ func (d *Door) place(ctx context.Context, o *order) (started, error) {
 			return started{old.ID, true}, err
 		}
 	}
+	if o.debounce != nil {
+		return d.debounced(ctx, o, c)
+	}
+	return d.startRun(ctx, o, c)
+}
+
+// startRun starts the run of an order, for which its parent may wait.
+func (d *Door) startRun(ctx context.Context, o *order, c *engine.Start) (started, error) {
 	if o.opts.Wait {
 		ok, err := do[bool](ctx, d, &engine.Block{Run: o.parent, Ops: []engine.Op{{Kind: engine.OpInvoke, Step: d.runPoint(o, o.id), Child: c}}})
 		if err == nil && !ok {

@@ -144,3 +144,12 @@ test("the React hooks follow runs, streams, batches and tokens from a page at an
   assert.deepEqual((await ended(approved)).output, { by: "page" });
   await runs.cancel(sentTo.id);
 });
+
+test("triggers with a debounce key share a run, of which the last one's data count if they say so", async () => {
+  const list = [];
+  for (const name of ["first", "second", "last"]) list.push(await tasks.trigger("hello", { name }, { debounce: { key: "shared", delay: "2s", mode: "trailing" }, tags: [name] }));
+  assert.equal(new Set(list.map((h) => h.id)).size, 1);
+  const r = await ended(list[0]);
+  assert.deepEqual([r.output.hi, r.output.tags, r.payload], ["last", ["last"], { name: "last" }]);
+  await assert.rejects(tasks.trigger("hello", {}, { debounce: { key: "shared", delay: "0s" } }), /at least 1s/);
+});
