@@ -6,7 +6,7 @@
 //
 // Where to look: identity.go says who asks, packet.go reads and writes payloads; dev.go and worker.go are what the CLI does before there are
 // runs, socket.go how it hears of changes; execution.go is the life of an attempt, waits.go what a run waits for; trigger.go, debounce.go and batch.go start
-// runs, runs.go tells of them, schedules.go starts them by the clock,
+// runs, runs.go tells of them, bulk.go changes many, schedules.go starts them by the clock,
 // realtime.go lets clients follow them; telemetry.go keeps what tasks tell of themselves, and trace.go gives it
 // back; stream.go and its neighbours are what they stream to others, and what others send them.
 package trigger
@@ -75,6 +75,7 @@ type Door struct {
 	lists    lists
 	told     told
 	streams  streams
+	bulks    bulks
 }
 
 // New makes a door; it answers once Run has prepared it.
@@ -119,7 +120,7 @@ func (d *Door) Run(ctx context.Context) error {
 		}
 	}
 	close(d.prepared)
-	<-ctx.Done()
+	d.runBulks(ctx)
 	return nil
 }
 
@@ -247,6 +248,7 @@ func (d *Door) routes() {
 	d.telemetryRoutes()
 	d.traceRoutes()
 	d.streamRoutes()
+	d.bulkRoutes()
 	d.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		d.writeError(w, r, d.unknown(r))
 	})

@@ -216,15 +216,35 @@ func serialized(e *taskError) map[string]any {
 
 // runFilter is section 8.2.
 type runFilter struct {
-	status, tasks, versions, tags, queues []string
-	batch, schedule                       string
-	test                                  *bool
-	from, to                              int64
+	status, tasks, versions, tags, queues, machines []string
+	batch, schedule                                 string
+	test                                            *bool
+	from, to                                        int64
 }
 
 var publicStatuses = []string{
 	"PENDING_VERSION", "QUEUED", "DEQUEUED", "EXECUTING", "WAITING", "COMPLETED", "CANCELED", "FAILED", "CRASHED", "SYSTEM_FAILURE", "DELAYED", "EXPIRED", "TIMED_OUT",
 	"REATTEMPTING", "FROZEN", "INTERRUPTED", "WAITING_FOR_DEPLOY",
+}
+
+func checkStatuses(list []string) error {
+	for _, s := range list {
+		if !slices.Contains(publicStatuses, s) {
+			return fail(http.StatusBadRequest, "Invalid status values: %s", s)
+		}
+	}
+	return nil
+}
+
+// parseInstant reads a time in ms or as a date.
+func (d *Door) parseInstant(s string) (int64, error) {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return n, nil
+	}
+	if at, ok := parseWhen(s, d.cfg.Now()); ok {
+		return at, nil
+	}
+	return 0, fail(http.StatusBadRequest, "Invalid date %s", s)
 }
 
 func (d *Door) readFilter(r *http.Request) (*runFilter, error) {
@@ -237,28 +257,22 @@ func (d *Door) readFilter(r *http.Request) (*runFilter, error) {
 	}
 	f := &runFilter{
 		status: list("status"), tasks: list("taskIdentifier"), versions: list("version"), tags: list("tag"), queues: list("queue"),
-		batch: q.Get("filter[batch]"), schedule: q.Get("filter[schedule]"),
+		machines: list("machine"), batch: q.Get("filter[batch]"), schedule: q.Get("filter[schedule]"),
 	}
-	for _, s := range f.status {
-		if !slices.Contains(publicStatuses, s) {
-			return nil, fail(http.StatusBadRequest, "Invalid status values: %s", s)
-		}
+	if err := checkStatuses(f.status); err != nil {
+		return nil, err
 	}
 	if s := q.Get("filter[isTest]"); s != "" {
 		b := s == "true"
 		f.test = &b
 	}
 	for name, to := range map[string]*int64{"from": &f.from, "to": &f.to} {
-		s := q.Get("filter[createdAt][" + name + "]")
-		if s == "" {
-			continue
-		}
-		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-			*to = n
-		} else if at, ok := parseWhen(s, d.cfg.Now()); ok {
+		if s := q.Get("filter[createdAt][" + name + "]"); s != "" {
+			at, err := d.parseInstant(s)
+			if err != nil {
+				return nil, err
+			}
 			*to = at
-		} else {
-			return nil, fail(http.StatusBadRequest, "Invalid date %s", s)
 		}
 	}
 	if s := q.Get("filter[createdAt][period]"); s != "" {
@@ -275,7 +289,7 @@ func (f *runFilter) matches(rec *record, version string) bool {
 	any := func(list []string, values ...string) bool {
 		return len(list) == 0 || slices.ContainsFunc(values, func(v string) bool { return slices.Contains(list, v) })
 	}
-	return any(f.tasks, rec.opts.Task) && any(f.versions, version) && any(f.tags, rec.note.Tags...) && any(f.queues, rec.opts.Queue) &&
+	return any(f.tasks, rec.opts.Task) && any(f.versions, version) && any(f.tags, rec.note.Tags...) && any(f.queues, rec.opts.Queue) && any(f.machines, rec.opts.Machine) &&
 		(f.batch == "" || f.batch == rec.opts.Batch) && (f.schedule == "" || f.schedule == rec.opts.Schedule) && (f.test == nil || *f.test == rec.opts.Test) &&
 		rec.QueuedAt >= f.from && (f.to == 0 || rec.QueuedAt <= f.to)
 }
@@ -446,6 +460,15 @@ func (d *Door) replayRun(r *http.Request) (any, error) {
 	if err := decode(r, &raw); err != nil {
 		return nil, err
 	}
+	s, err := d.replay(r, rec, raw, func(*order) {})
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"id": friendly(runPrefix, s.ID)}, nil
+}
+
+// replay starts a run again, with some fields set anew. The order may be changed before it is placed.
+func (d *Door) replay(r *http.Request, rec *record, raw map[string]json.RawMessage, change func(*order)) (started, error) {
 	in := triggerBody{Options: triggerOptions{
 		MaxAttempts: rec.opts.MaxAttempts, MaxDuration: rec.opts.MaxDuration, Machine: rec.opts.Machine, Priority: rec.opts.Priority, Test: rec.opts.Test,
 		ConcurrencyKey: quote(rec.opts.ConcurrencyKey), Tags: mustJSON(rec.opts.Tags), PayloadType: rec.opts.Packet.Type,
@@ -459,7 +482,7 @@ func (d *Door) replayRun(r *http.Request) (any, error) {
 	queue := rec.opts.Queue
 	for k, v := range raw {
 		if err := overrideReplay(&in, &queue, k, v); err != nil {
-			return nil, err
+			return started{}, err
 		}
 	}
 	if raw["payload"] != nil && raw["payloadType"] == nil {
@@ -473,14 +496,11 @@ func (d *Door) replayRun(r *http.Request) (any, error) {
 	}
 	o, err := d.order(r, rec.opts.Task, &in)
 	if err != nil {
-		return nil, err
+		return started{}, err
 	}
 	o.opts.Replay = true
-	s, err := d.place(r.Context(), o)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]string{"id": friendly(runPrefix, s.ID)}, nil
+	change(o)
+	return d.place(r.Context(), o)
 }
 
 // overrideReplay sets one field of a replay.

@@ -153,3 +153,20 @@ test("triggers with a debounce key share a run, of which the last one's data cou
   assert.deepEqual([r.output.hi, r.output.tags, r.payload], ["last", ["last"], { name: "last" }]);
   await assert.rejects(tasks.trigger("hello", {}, { debounce: { key: "shared", delay: "0s" } }), /at least 1s/);
 });
+
+test("runs are cancelled and replayed in numbers", async () => {
+  const list = await Promise.all(["p", "q"].map((name) => tasks.trigger("hello", { name }, { tags: ["bulk"], delay: "1h" })));
+  const cancelled = await runs.bulk.cancel({ filter: { tag: "bulk", status: "DELAYED" }, name: "too late" });
+  const done = await runs.bulk.poll(cancelled.id, { pollIntervalMs: 50 });
+  assert.deepEqual([done.type, done.status, done.name, done.counts], ["CANCEL", "COMPLETED", "too late", { total: 2, success: 2, failure: 0 }]);
+  assert.equal((await runs.retrieve(list[0].id)).status, "CANCELED");
+  const again = await runs.bulk.poll((await runs.bulk.replay({ runIds: list.map((h) => h.id) })).id, { pollIntervalMs: 50 });
+  assert.deepEqual(again.counts, { total: 2, success: 2, failure: 0 });
+  const replayed = await until("the replayed runs to be done", async () => {
+    const { data } = await runs.list({ tag: "bulk", status: "COMPLETED" });
+    return data.length === 2 && data;
+  });
+  assert.deepEqual((await Promise.all(replayed.map(async (r) => (await runs.retrieve(r.id)).output.hi))).sort(), ["p", "q"]);
+  assert.deepEqual((await all(await runs.bulk.list({ limit: 1 }))).map((a) => a.type), ["REPLAY", "CANCEL"]);
+  assert.equal((await runs.bulk.abort(again.id)).id, again.id);
+});
