@@ -76,6 +76,8 @@ type Door struct {
 	told     told
 	streams  streams
 	bulks    bulks
+
+	overrides overrides
 }
 
 // New makes a door; it answers once Run has prepared it.
@@ -106,6 +108,9 @@ func (d *Door) Run(ctx context.Context) error {
 	}
 	for {
 		err := d.load(ctx)
+		if err == nil {
+			err = d.loadOverrides(ctx)
+		}
 		if err == nil {
 			break
 		}

@@ -199,6 +199,9 @@ func (d *Door) version(o *order, opt *triggerOptions) error {
 			o.opts.Queue, o.limit = name, w.limitOf(name)
 		}
 	}
+	if l := d.overrides.of(o.opts.Queue); l != nil {
+		o.limit = &l.Limit
+	}
 	if len(o.opts.Queue) > 256 {
 		return invalid("the name of the queue is longer than 256 characters")
 	}

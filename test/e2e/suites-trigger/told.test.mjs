@@ -170,3 +170,15 @@ test("runs are cancelled and replayed in numbers", async () => {
   assert.deepEqual((await all(await runs.bulk.list({ limit: 1 }))).map((a) => a.type), ["REPLAY", "CANCEL"]);
   assert.equal((await runs.bulk.abort(again.id)).id, again.id);
 });
+
+test("the limit of a queue is set by hand and reset", async () => {
+  await ended(await tasks.trigger("queued", { ms: 1 }));
+  const one = { type: "custom", name: "one" };
+  const over = await sdk.queues.overrideConcurrencyLimit(one, 3);
+  assert.deepEqual([over.concurrencyLimit, over.concurrency.base, over.concurrency.override, over.concurrency.overriddenAt instanceof Date], [3, 1, 3, true]);
+  const list = await Promise.all([1, 2].map(() => tasks.trigger("queued", { ms: 4000 })));
+  const [a, b] = (await Promise.all(list.map(ended))).map((r) => r.output).sort((x, y) => x.from - y.from);
+  assert.ok(b.from < a.to, "both at the same time");
+  assert.equal((await sdk.queues.resetConcurrencyLimit(one)).concurrencyLimit, 1);
+  await assert.rejects(sdk.queues.resetConcurrencyLimit(one), /not overridden/);
+});
