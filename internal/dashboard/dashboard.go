@@ -46,6 +46,8 @@ type Config struct {
 	Jobs   []JobSource // servers with BullMQ queues
 	// Rerun starts a run of a Driven function again.
 	Rerun func(ctx context.Context, run engine.ID) (engine.ID, error)
+	// About says what a run's door knows about it and the engine does not: its tags, and its metadata as JSON. Nothing by default.
+	About func(ctx context.Context, run *engine.RunRow) (tags []string, metadata []byte, err error)
 	Now   func() time.Time // default time.Now
 }
 
@@ -59,6 +61,9 @@ type Dashboard struct {
 func New(cfg Config) *Dashboard {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.About == nil {
+		cfg.About = func(context.Context, *engine.RunRow) ([]string, []byte, error) { return nil, nil, nil }
 	}
 	return &Dashboard{cfg: cfg, live: newLive()}
 }
@@ -81,6 +86,8 @@ func (d *Dashboard) Routes(mux *http.ServeMux) {
 	h("GET /events/{id}", d.getEvent)
 	h("GET /runs", d.listRuns)
 	h("GET /runs/{id}", d.getRun)
+	h("GET /runs/{id}/trace", d.getTrace)
+	h("GET /runs/{id}/spans/{span}", d.getSpan)
 	h("POST /runs/{id}/cancel", d.cancelRun)
 	h("POST /runs/{id}/rerun", d.rerun)
 	h("GET /functions", d.listFunctions)

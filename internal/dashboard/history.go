@@ -391,7 +391,18 @@ func (d *Dashboard) getRun(w http.ResponseWriter, r *http.Request, env string) e
 			return err
 		}
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"run": viewRun(run, true), "events": events, "steps": steps, "attempts": attempts, "waiting": why, "driven": driven, "now": d.cfg.Now().UnixMilli()})
+	out := map[string]any{"run": viewRun(run, true), "events": events, "steps": steps, "attempts": attempts, "waiting": why, "driven": driven, "now": d.cfg.Now().UnixMilli()}
+	tags, metadata, err := d.cfg.About(ctx, run)
+	if err != nil {
+		return err
+	}
+	if len(tags) > 0 {
+		out["tags"] = tags
+	}
+	if len(metadata) > 0 {
+		out["metadata"] = rawJSON(metadata)
+	}
+	writeJSON(w, http.StatusOK, out)
 	return nil
 }
 

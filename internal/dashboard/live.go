@@ -27,6 +27,7 @@ type live struct {
 	subs  map[chan []byte]*view
 	kinds map[string]bool
 	runs  map[engine.ID]struct{}
+	spans map[engine.ID]struct{} // runs that told something
 }
 
 // view is what live knows about one page.
@@ -36,7 +37,7 @@ type view struct {
 
 // anything is the message after one that was lost.
 var anything = func() []byte {
-	b, err := json.Marshal(change{Kinds: []string{"apps", "dead", "events", "functions", "logs", "queues", "runs"}, Runs: []string{}, More: true})
+	b, err := json.Marshal(change{Kinds: []string{"apps", "dead", "events", "functions", "logs", "queues", "runs", "spans"}, Runs: []string{}, Spans: []string{}, More: true})
 	if err != nil {
 		panic("BUG: dashboard: " + err.Error())
 	}
@@ -44,14 +45,15 @@ var anything = func() []byte {
 }()
 
 func newLive() *live {
-	return &live{subs: map[chan []byte]*view{}, kinds: map[string]bool{}, runs: map[engine.ID]struct{}{}}
+	return &live{subs: map[chan []byte]*view{}, kinds: map[string]bool{}, runs: map[engine.ID]struct{}{}, spans: map[engine.ID]struct{}{}}
 }
 
 // change is one message to a page.
 type change struct {
-	Kinds []string `json:"kinds"` // "events", "runs", "functions", "apps", "logs", "dead", "queues"
+	Kinds []string `json:"kinds"` // "events", "runs", "functions", "apps", "logs", "dead", "queues", "spans"
 	Runs  []string `json:"runs"`
-	More  bool     `json:"more"` // more runs changed than are listed
+	Spans []string `json:"spans"` // runs that told something while they execute
+	More  bool     `json:"more"`  // more runs changed than are listed
 }
 
 func (l *live) note(records []store.Record) {
@@ -79,6 +81,11 @@ func (l *live) note(records []store.Record) {
 			l.kinds["runs"] = true
 			if len(l.runs) <= maxLiveRuns {
 				l.runs[engine.ID(r.Key[:16])] = struct{}{}
+			}
+		case store.Spans:
+			l.kinds["spans"] = true
+			if len(l.spans) <= maxLiveRuns {
+				l.spans[engine.ID(r.Key[:16])] = struct{}{}
 			}
 		}
 	}
@@ -114,18 +121,14 @@ func (l *live) flush() {
 	if len(l.kinds) == 0 {
 		return
 	}
-	c := change{Runs: []string{}, More: len(l.runs) > maxLiveRuns}
+	c := change{Runs: names(l.runs), Spans: names(l.spans), More: max(len(l.runs), len(l.spans)) > maxLiveRuns}
 	for k := range l.kinds {
 		c.Kinds = append(c.Kinds, k)
 	}
 	slices.Sort(c.Kinds)
-	for id := range l.runs {
-		if len(c.Runs) < maxLiveRuns {
-			c.Runs = append(c.Runs, id.String())
-		}
-	}
 	clear(l.kinds)
 	clear(l.runs)
+	clear(l.spans)
 	msg, err := json.Marshal(c)
 	if err != nil {
 		return
@@ -135,6 +138,17 @@ func (l *live) flush() {
 			v.missed = !offer(s, msg)
 		}
 	}
+}
+
+// names are the first of some ids, as text.
+func names(ids map[engine.ID]struct{}) []string {
+	list := []string{}
+	for id := range ids {
+		if len(list) < maxLiveRuns {
+			list = append(list, id.String())
+		}
+	}
+	return list
 }
 
 // offer does not wait for a page that does not read.

@@ -40,7 +40,7 @@ func TestAPageThatWasSlowIsToldThatAnythingMayHaveChanged(t *testing.T) {
 		}
 	}
 	l.flush() // nothing new, but what was lost has to be made good
-	if got := next(slow); !got.More || len(got.Kinds) != 7 {
+	if got := next(slow); !got.More || len(got.Kinds) != 8 {
 		t.Errorf("after lost messages: %+v, want everything", got)
 	}
 	l.flush()

@@ -90,8 +90,10 @@ type LeaseState struct {
 
 // Postpone moves the beginning of a run that is not due yet. Reply: bool, false when it is due, or has ended.
 type Postpone struct {
-	Run ID
-	At  int64 // ms
+	Run         ID
+	At          int64    // ms
+	MaxAttempts int      // that it has from now on; 0: as before
+	Rows        []RowPut // written if it is moved
 }
 
 // FreeKey forgets the key of a Start. Reply: nil.
@@ -385,6 +387,10 @@ func (m *Machine) postpone(c *Postpone) bool {
 	}
 	j := r.jobs[0]
 	r.spec.at, j.due = c.At, max(c.At, m.now)
+	if c.MaxAttempts > 0 {
+		r.spec.maxAttempts = c.MaxAttempts
+	}
+	m.putRows(c.Rows)
 	m.withdraw(j)
 	m.awaitStart(r)
 	m.touch(r)

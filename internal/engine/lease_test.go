@@ -187,6 +187,9 @@ func TestPostponeAndFreedKey(t *testing.T) {
 	if l := b.lease("current"); len(l) != 0 {
 		t.Fatal("leased before its time")
 	}
+	if b.apply(&Postpone{Run: run, At: b.now + 5000, MaxAttempts: 7}); b.apply(&ReadLease{Run: run}).(LeaseState).Max != 7 {
+		t.Error("the number of attempts was not changed")
+	}
 	b.apply(&Cancel{Run: run})
 	again := Start{Env: "e", Slug: "f", Key: "k", Events: []Event{{Name: "go"}}}
 	if rep := b.apply(&again).(StartReply); rep.Outcome != Duplicate || rep.Run != run {

@@ -260,7 +260,7 @@ func (m *Machine) forget(c *Forget) int {
 // needed says that a row is part of live state.
 func (m *Machine) needed(k RowKey) bool {
 	switch k.Table {
-	case store.Runs, store.Steps, store.Attempts, store.Live:
+	case store.Runs, store.Steps, store.Attempts, store.Live, store.Spans, store.Streams:
 		return len(k.Key) >= 16 && m.runs[toID(k.Key[:16])] != nil
 	case store.Flow:
 		key := string(k.Key)

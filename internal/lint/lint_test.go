@@ -21,6 +21,7 @@ var floors = [][]string{
 	{"cmd/", "bench", "internal/lint"},
 	{"internal/server"},
 	{"internal/door/", "internal/dashboard", "internal/retention", "internal/sim"},
+	{"internal/trace"},
 	{"internal/history", "internal/calls"},
 	{"internal/shard"},
 	{"internal/store/sqlite", "internal/store/memory", "internal/store/storetest"},
@@ -30,7 +31,8 @@ var floors = [][]string{
 	{"internal/store"},
 	{"internal/keyspace/data"},
 	{"internal/keyspace/reply"},
-	{"internal/dispatch", "internal/taskpool", "internal/auth", "internal/bullmq", "internal/expr", "internal/cron", "internal/telemetry"},
+	{"internal/taskpool"},
+	{"internal/dispatch", "internal/auth", "internal/otlp", "internal/bullmq", "internal/expr", "internal/cron", "internal/telemetry"},
 }
 
 // machines must be deterministic: no clock, no chance, no goroutine, no network, no files.

@@ -1,4 +1,4 @@
-// Package retention deletes what is old: ended runs with their steps and attempts, events that no unfinished run needs, and
+// Package retention deletes what is old: ended runs with all that belongs to them, events that no unfinished run needs, and
 // keys that have expired. It works in small batches, so that nothing else has to wait for it.
 package retention
 
@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -113,19 +114,27 @@ func (s *Sweeper) oldRuns(ctx context.Context, now time.Time) (int, bool, error)
 	}
 	s.runs = append(rows[len(rows)-1].Key, 0)
 	var keys []engine.RowKey
+	n := 0
 	for _, r := range rows {
+		if len(keys) >= atOnce { // a run may have thousands of rows
+			k, err := s.forget(ctx, keys)
+			if n += k; err != nil {
+				return n, false, err
+			}
+			keys = keys[:0]
+		}
 		run, err := engine.ParseRunRow(r.Value)
 		if err != nil {
-			return 0, false, err
+			return n, false, err
 		}
 		if !run.Status.Ended() || run.Ended > now.Add(-s.cfg.Keep).UnixMilli() ||
 			run.Status == engine.Failed && run.Ended > now.Add(-s.cfg.Failed).UnixMilli() {
 			continue
 		}
-		for _, t := range []store.Table{store.Steps, store.Attempts} {
+		for _, t := range []store.Table{store.Steps, store.Attempts, store.Spans, store.Streams} {
 			part, err := s.cfg.Host.List(ctx, t, r.Key)
 			if err != nil {
-				return 0, false, err
+				return n, false, err
 			}
 			for _, p := range part {
 				keys = append(keys, engine.RowKey{Table: t, Key: p.Key})
@@ -136,8 +145,8 @@ func (s *Sweeper) oldRuns(ctx context.Context, now time.Time) (int, bool, error)
 			keys = append(keys, engine.RowKey{Table: store.Links, Key: append(ev.Bytes(), run.ID[:]...)})
 		}
 	}
-	n, err := s.forget(ctx, keys)
-	return n, len(rows) == s.cfg.Batch, err
+	k, err := s.forget(ctx, keys)
+	return n + k, len(rows) == s.cfg.Batch, err
 }
 
 // oldEvents deletes events whose runs are all gone or ended: a run that sleeps for a year still needs its own.
@@ -180,9 +189,16 @@ func (s *Sweeper) used(ctx context.Context, id engine.ID) (bool, error) {
 	return len(links) > 0, err
 }
 
+// atOnce bounds the rows of one command: others wait while it is applied.
+const atOnce = 2000
+
 func (s *Sweeper) forget(ctx context.Context, keys []engine.RowKey) (int, error) {
-	if len(keys) == 0 {
-		return 0, nil
+	total := 0
+	for part := range slices.Chunk(keys, atOnce) {
+		n, err := shard.Do[int](ctx, s.cfg.Host, &engine.Forget{Rows: part})
+		if total += n; err != nil {
+			return total, err
+		}
 	}
-	return shard.Do[int](ctx, s.cfg.Host, &engine.Forget{Rows: keys})
+	return total, nil
 }

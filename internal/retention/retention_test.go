@@ -78,6 +78,9 @@ func (b *bench) run(op engine.Op) {
 	b.sent++
 	b.submit(&engine.SendEvents{Env: env, Events: []engine.Event{{Name: "go", Key: fmt.Sprint(b.sent), Data: []byte(`{}`)}}})
 	c := <-b.calls
+	for _, t := range []store.Table{store.Spans, store.Streams} {
+		b.submit(&engine.Put{Rows: []engine.RowPut{{Table: t, Key: append(engine.RunKey(c.Run), 1), Value: []byte{1}}}})
+	}
 	step := engine.Op{Kind: engine.OpStepDone, Step: engine.Step{ID: "one", Name: "one"}, Value: []byte(`1`)}
 	b.submit(&engine.Report{Run: c.Run, Request: c.Request, Ops: []engine.Op{step, op}})
 }
@@ -116,7 +119,7 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	all := map[store.Table]int{store.Runs: 7, store.Events: 7, store.Steps: 8, store.Attempts: 1, store.Live: 1, store.Idempotency: 7}
+	all := map[store.Table]int{store.Runs: 7, store.Events: 7, store.Steps: 8, store.Attempts: 1, store.Live: 1, store.Idempotency: 7, store.Spans: 7, store.Streams: 7}
 	b.want("at first", all)
 
 	b.now.Add(12 * int64(time.Hour/time.Millisecond))
@@ -126,11 +129,11 @@ func TestSweep(t *testing.T) {
 	b.now.Add(11 * engine.Day)
 	b.run(engine.Op{Kind: engine.OpRunDone, Value: []byte(`"young"`)})
 	sweep()
-	b.want("after eleven days", map[store.Table]int{store.Runs: 3, store.Events: 3, store.Steps: 4, store.Attempts: 1, store.Live: 1, store.Idempotency: 1})
+	b.want("after eleven days", map[store.Table]int{store.Runs: 3, store.Events: 3, store.Steps: 4, store.Attempts: 1, store.Live: 1, store.Idempotency: 1, store.Spans: 3, store.Streams: 3})
 
 	b.now.Add(40 * engine.Day)
 	sweep()
-	b.want("after fifty days", map[store.Table]int{store.Runs: 1, store.Events: 1, store.Steps: 2, store.Attempts: 0, store.Live: 1, store.Idempotency: 0})
+	b.want("after fifty days", map[store.Table]int{store.Runs: 1, store.Events: 1, store.Steps: 2, store.Attempts: 0, store.Live: 1, store.Idempotency: 0, store.Spans: 1, store.Streams: 1})
 }
 
 // TestKeepEverything: without an age only what has an expiry of its own goes.

@@ -135,7 +135,7 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	s.dash = dashboard.New(dashboard.Config{
 		Host: s.host, Keys: &s.cfg.Keys, Log: cfg.Log.With("component", "dashboard"), Version: cfg.Version, Own: []string{qstash.Name}, AppError: s.inngest.AppError,
-		Environments: s.environments, Tasks: s.trigger != nil, Sync: s.inngest.Sync, Send: s.inngest.Send, Invoke: s.inngest.Invoke, Rerun: s.qstash.Rerun, Jobs: jobs,
+		Environments: s.environments, Tasks: s.trigger != nil, Sync: s.inngest.Sync, Send: s.inngest.Send, Invoke: s.inngest.Invoke, Rerun: s.qstash.Rerun, Jobs: jobs, About: s.about,
 	})
 	s.sweeper = retention.New(retention.Config{Host: s.host, Log: cfg.Log.With("component", "retention"), Keep: cfg.Retention})
 	s.http = &http.Server{
@@ -151,6 +151,14 @@ func (s *Server) environments() []string {
 		return nil
 	}
 	return s.trigger.Environments()
+}
+
+// about is what the door of a run knows about it.
+func (s *Server) about(ctx context.Context, run *engine.RunRow) (tags []string, metadata []byte, err error) {
+	if s.trigger == nil {
+		return nil, nil, nil
+	}
+	return s.trigger.About(ctx, run)
 }
 
 // Addr is where the server listens.

@@ -40,6 +40,8 @@ const (
 	Logs        Table = 16 // what happened to messages, in order of time
 	Dead        Table = 17 // dead letters, in order of time
 	Keys        Table = 18 // the keyspace of the Redis door
+	Spans       Table = 19 // spans and logs that runs sent, partitioned by run
+	Streams     Table = 20 // what runs stream to whoever follows them, partitioned by run
 )
 
 // Spec says how a table is keyed.
@@ -70,6 +72,8 @@ var Tables = []Spec{
 	{Logs, "logs", 0, 2},
 	{Dead, "dead", 0, 1},
 	{Keys, "keys", 0, 0},
+	{Spans, "spans", 16, 0},
+	{Streams, "streams", 16, 0},
 }
 
 // Record is one row to put or delete. Key and Value belong to the store once they are appended: nobody may change

@@ -41,6 +41,7 @@ type batch struct {
 	CreatedAt int64           `json:"createdAt"`
 	UpdatedAt int64           `json:"updatedAt"`
 	Options   json.RawMessage `json:"options,omitempty"`
+	Trace     string          `json:"trace,omitempty"` // traceparent of whoever made it
 }
 
 type batchError struct {
@@ -122,7 +123,7 @@ func (env *environment) createBatch(r *http.Request) (any, error) {
 	repeated := true
 	v, err := env.requests.once("batch\x00"+env.Name+"\x00"+request, request != "", env.cfg.Now(), func() (any, error) {
 		repeated = false
-		b := &batch{Count: *in.Count, Parent: in.Parent, Wait: in.Wait, Key: in.Key}
+		b := &batch{Count: *in.Count, Parent: in.Parent, Wait: in.Wait, Key: in.Key, Trace: traceHeader(r)}
 		cached, err := env.openBatch(ctx, b)
 		repeated = cached
 		return b, err
@@ -338,7 +339,10 @@ func (env *environment) placeItem(r *http.Request, b *batch, it *batchItem) (*pl
 		return nil, env.refuseItem(ctx, b, it, err)
 	}
 	o.id, o.opts.Batch, o.opts.BatchIndex = id, b.ID, it.Index
-	if o.opts.Key != "" { // its lock is held until it is placed
+	if b.Trace != "" { // the items come apart from it
+		o.opts.Trace, o.opts.Span = traceOf(b.Trace)
+	}
+	if o.opts.Key != "" || o.debounce != nil { // its lock is held until it is placed
 		s, err := env.place(ctx, o)
 		if err != nil {
 			return nil, env.refuseItem(ctx, b, it, err)
@@ -351,7 +355,7 @@ func (env *environment) placeItem(r *http.Request, b *batch, it *batchItem) (*pl
 		return nil, env.refuseItem(ctx, b, it, err)
 	}
 	way := &placing{it: it, o: o, done: make(chan struct{})}
-	return way, env.cfg.Host.Post(p.cmd, func(v any, err error) {
+	return way, env.cfg.Host.Post(env.command(o, p.start), func(v any, err error) {
 		way.v, way.err = v, err
 		close(way.done)
 	})
@@ -402,7 +406,7 @@ func (env *environment) wholeBatch(r *http.Request, listed bool) (any, error) {
 		}
 		it.Index = i
 	}
-	b := &batch{Count: len(in.Items), Parent: in.Parent, Wait: in.Wait, Key: r.Header.Get("Idempotency-Key")}
+	b := &batch{Count: len(in.Items), Parent: in.Parent, Wait: in.Wait, Key: r.Header.Get("Idempotency-Key"), Trace: traceHeader(r)}
 	cached, err := env.openBatch(r.Context(), b)
 	if err != nil {
 		return nil, err

@@ -212,6 +212,6 @@ func (env *environment) createAccessToken(r *http.Request) (any, error) {
 	if in.Name == "" || len(in.Name) > 100 {
 		return nil, fail(http.StatusBadRequest, "a token needs a name of at most 100 characters")
 	}
-	token, err := env.newToken(r.Context(), in.Name)
+	token, err := env.newAccessToken(r.Context(), in.Name)
 	return map[string]string{"token": token}, err
 }

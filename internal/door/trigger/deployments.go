@@ -27,9 +27,9 @@ import (
 
 // Limits of deployments.
 const (
-	maxBundle      = 512 << 20 // bytes of an archive
+	maxBundle      = 512 << 20       // bytes of an archive
 	maxDeployments = maxWorkers + 50 // those that failed included
-	maxExternal    = 128 // characters of an external id
+	maxExternal    = 128             // characters of an external id
 	buildTime      = 15 * time.Minute
 )
 

@@ -25,10 +25,6 @@ func (d *Door) devRoutes() {
 	d.serve("GET /engine/v1/dev/presence", secret, (*environment).servePresence)
 	d.mux.HandleFunc("GET /socket.io/", d.serveSocket)
 	d.route("POST /engine/v1/dev/disconnect", secret, (*environment).disconnect)
-	// The logs, traces and metrics of workers are accepted and not kept.
-	for _, what := range []string{"traces", "logs", "metrics"} {
-		d.mux.HandleFunc("POST /otel/v1/"+what, serveTelemetry)
-	}
 	d.mux.HandleFunc("POST /engine/v1/dev/runs/{run}/logs/debug", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 }
 
@@ -39,15 +35,6 @@ func origin(r *http.Request) string {
 		scheme = "https"
 	}
 	return scheme + "://" + r.Host
-}
-
-func serveTelemetry(w http.ResponseWriter, r *http.Request) {
-	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-protobuf") {
-		w.Header().Set("Content-Type", "application/x-protobuf")
-		w.WriteHeader(http.StatusOK) // an empty message says that all was taken
-		return
-	}
-	writeJSON(w, http.StatusOK, map[string]any{"partialSuccess": map[string]any{}})
 }
 
 // presence is who is connected.

@@ -5,9 +5,10 @@
 // snapshot is the lease's token. Queues, delays, retries, waits and idempotency keys are the engine's.
 //
 // Where to look: identity.go says who asks, packet.go reads and writes payloads; dev.go and worker.go are what the CLI does before there are
-// runs, socket.go how it hears of changes; execution.go is the life of an attempt, waits.go what a run waits for; trigger.go and batch.go start
-// runs, runs.go tells of them, schedules.go starts them by the clock,
-// realtime.go lets clients follow them.
+// runs, socket.go how it hears of changes; execution.go is the life of an attempt, waits.go what a run waits for; trigger.go, debounce.go and batch.go start
+// runs, runs.go tells of them, bulk.go changes many, schedules.go starts them by the clock,
+// realtime.go lets clients follow them; telemetry.go keeps what tasks tell of themselves, and trace.go gives it
+// back; stream.go and its neighbours are what they stream to others, and what others send them.
 package trigger
 
 import (
@@ -77,6 +78,7 @@ type Door struct {
 	sockets  sockets
 	requests requests
 	locks    locks
+	bounces  locks // of debounce keys; whoever holds one may take one of locks, not the other way round
 	packets  packets
 	builds   builds
 	pool     *taskpool.Pool // makes deployments runnable
@@ -84,6 +86,9 @@ type Door struct {
 	notices  notices
 	turn     atomic.Uint64 // the environment that is the first to be asked for runs
 	watchers watchers
+	told     told
+	streams  streams
+	bulks    bulks
 }
 
 // New makes a door; it answers once Run has prepared it.
@@ -133,6 +138,7 @@ func (d *Door) Run(ctx context.Context) error {
 	close(d.prepared)
 	d.builds.ctx = ctx
 	d.builds.resume(d.all())
+	d.runBulks(ctx)
 	<-ctx.Done()
 	d.builds.all.Wait()
 	return nil
@@ -253,8 +259,10 @@ func maxBody(path string) int64 {
 		return 1 << 30 // a stream, which is limited line by line
 	case strings.Contains(path, "/background-workers"):
 		return 64 << 20
+	case strings.HasPrefix(path, "/realtime/v1/streams/") && !strings.HasSuffix(path, "/append"):
+		return 1 << 40 // for as long as a task has some; its lines are limited
 	case strings.HasPrefix(path, "/otel/"):
-		return 32 << 20
+		return maxTelemetry
 	case strings.HasSuffix(path, "/complete"):
 		return 16 << 20
 	}
@@ -308,6 +316,10 @@ func (d *Door) routes() {
 	d.packetRoutes()
 	d.queueRoutes()
 	d.realtimeRoutes()
+	d.telemetryRoutes()
+	d.traceRoutes()
+	d.streamRoutes()
+	d.bulkRoutes()
 	d.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		d.writeError(w, r, d.unknown(r))
 	})

@@ -57,6 +57,8 @@ type environment struct {
 	workers     workers
 	deployments deployments
 	vars        variables
+	overrides   overrides
+	lists       lists
 	presence    presence
 	seen        seenKeys
 }
@@ -209,7 +211,7 @@ func (d *Door) open(ctx context.Context, row environmentRow) error {
 		return err
 	}
 	env.key.Store(&key)
-	if err := errors.Join(env.load(ctx), env.loadVariables(ctx), env.loadDeployments(ctx)); err != nil {
+	if err := errors.Join(env.load(ctx), env.loadVariables(ctx), env.loadDeployments(ctx), env.loadOverrides(ctx)); err != nil {
 		return err
 	}
 	d.envs.mu.Lock()

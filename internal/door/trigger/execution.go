@@ -364,7 +364,7 @@ func (env *environment) executionView(x *execution, w *worker, m taskpool.Machin
 	run := map[string]any{
 		"id": friendly(runPrefix, rec.ID), "payload": payload, "payloadType": typ, "tags": tags, "isTest": opts.Test, "isReplay": opts.Replay,
 		"createdAt": iso(rec.QueuedAt), "startedAt": iso(started), "maxAttempts": x.state.Max, "version": w.Version, "traceContext": map[string]any{"traceparent": opts.Trace},
-		"durationMs": rec.note.DurationMs, "costInCents": 0, "baseCostInCents": 0, "priority": opts.Priority, "realtimeStreamsVersion": "v1",
+		"durationMs": rec.note.DurationMs, "costInCents": 0, "baseCostInCents": 0, "priority": opts.Priority, "realtimeStreamsVersion": opts.streams(),
 	}
 	for k, v := range map[string]string{"idempotencyKey": opts.UserKey, "idempotencyKeyScope": opts.KeyScope, "parentTaskRunId": opts.Parent, "rootTaskRunId": opts.Root} {
 		if v != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -51,7 +52,7 @@ func (env *environment) limitQueues(ctx context.Context, w *worker) error {
 	for i := range states {
 		name, _, _ := strings.Cut(strings.TrimPrefix(states[i].Name, slotPrefix), "\x00")
 		n := 0
-		if limit := w.limitOf(name); limit != nil {
+		if limit := env.limitOf(w, name); limit != nil {
 			n = max(1, *limit)
 		}
 		if states[i].PinParallelism || states[i].Parallelism == n {
@@ -76,6 +77,10 @@ func (env *environment) queueView(s *engine.QueueState) map[string]any {
 	limits := map[string]any{"current": nil, "base": nil, "override": nil, "overriddenAt": nil, "overriddenBy": nil}
 	if l := env.current().limitOf(name); l != nil {
 		v["concurrencyLimit"], limits["current"], limits["base"] = *l, *l, *l
+	}
+	if o := env.overrides.of(name); o != nil {
+		v["paused"] = o.Paused // it may stand still for its limit
+		v["concurrencyLimit"], limits["current"], limits["override"], limits["overriddenAt"] = o.Limit, o.Limit, o.Limit, iso(o.At)
 	}
 	v["concurrency"] = limits
 	return v
@@ -124,30 +129,44 @@ func (env *environment) getQueue(r *http.Request) (any, error) {
 	return env.queueView(s), nil
 }
 
-// changeQueue is POST /api/v1/queues/{queue}/pause.
+// changeQueue is POST /api/v1/queues/{queue}/pause, …/concurrency/override and …/concurrency/reset.
 func (env *environment) changeQueue(r *http.Request) (any, error) {
-	param, ok := strings.CutSuffix(r.PathValue("queue"), "/pause")
-	if !ok {
-		return nil, fail(http.StatusNotImplemented, "This server does not override the limits of queues yet")
-	}
 	var in struct {
-		Type   string `json:"type"`
-		Action string `json:"action"`
+		Type   string   `json:"type"`
+		Action string   `json:"action"`
+		Limit  *float64 `json:"concurrencyLimit"`
 	}
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	if in.Action != "pause" && in.Action != "resume" {
-		return nil, fail(http.StatusBadRequest, "the action is pause or resume")
+	path := r.PathValue("queue")
+	for suffix, change := range map[string]func(*engine.QueueState) error{
+		"/pause": func(s *engine.QueueState) error {
+			if in.Action != "pause" && in.Action != "resume" {
+				return fail(http.StatusBadRequest, "the action is pause or resume")
+			}
+			return env.pauseQueue(r.Context(), s, in.Action == "pause")
+		},
+		"/concurrency/override": func(s *engine.QueueState) error {
+			if in.Limit == nil || *in.Limit < 0 || *in.Limit > maxLimit || *in.Limit != math.Trunc(*in.Limit) {
+				return fail(http.StatusBadRequest, "concurrencyLimit must be a whole number from 0 to %d", maxLimit)
+			}
+			return env.overrideQueue(r.Context(), s, int(*in.Limit))
+		},
+		"/concurrency/reset": func(s *engine.QueueState) error { return env.resetQueue(r.Context(), s) },
+	} {
+		param, ok := strings.CutSuffix(path, suffix)
+		if !ok {
+			continue
+		}
+		s, err := env.findQueue(r, param, in.Type)
+		if err != nil {
+			return nil, err
+		}
+		if err := change(s); err != nil {
+			return nil, err
+		}
+		return env.queueView(s), nil
 	}
-	s, err := env.findQueue(r, param, in.Type)
-	if err != nil {
-		return nil, err
-	}
-	paused := in.Action == "pause"
-	if _, err := env.cfg.Host.Submit(r.Context(), &engine.SetQueue{Env: env.Name, Name: s.Name, Paused: &paused}); err != nil {
-		return nil, err
-	}
-	s.Paused = paused
-	return env.queueView(s), nil
+	return nil, fail(http.StatusNotFound, "Not Found")
 }

@@ -1,148 +1,138 @@
 package trigger
 
 import (
-	"errors"
-	"hash/fnv"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/quartetjobs/quartet/internal/engine"
-	"github.com/quartetjobs/quartet/internal/store"
 )
 
 // Section 14: who subscribes to runs asks for their rows again and again, and is answered when they have changed. The offset that a client
-// brings says what it has seen, so nothing is remembered between its requests.
+// brings says what it has seen. All who follow the same share one list of rows: see realtime_list.go.
 
 const (
-	livePoll     = 20 * time.Second
-	maxShape     = 1000 // runs of one subscription
-	shapeAge     = 24 * time.Hour
-	listInterval = 200 * time.Millisecond // between looks at a list that changes all the time
+	livePoll = 20 * time.Second
+	maxShape = 1000 // runs of one subscription
+	shapeAge = 24 * time.Hour
 )
 
 func (d *Door) realtimeRoutes() {
 	d.serve("GET /realtime/v1/runs/{run}", public, func(env *environment, w http.ResponseWriter, r *http.Request) {
-		env.serveShape(w, r, r.PathValue("run"), func(r *http.Request) ([]*execution, error) {
-			x, err := env.look(r.Context(), r.PathValue("run"))
-			if err != nil {
-				var in *inputError
-				if errors.As(err, &in) {
-					return nil, nil // it may come
-				}
-				return nil, err
+		id, _ := parseID(runPrefix, r.PathValue("run")) // what is no id is nobody's
+		env.serveShape(w, r, followed{run: id}, func(r *http.Request, rows []*listedRun) error {
+			if len(rows) == 0 {
+				return nil // it may come
 			}
-			return []*execution{x}, permitRun(r, x.rec, "read")
+			return permitAction(r, "read", rows[0].id, rows[0].task, rows[0].batch, rows[0].tags)
 		})
 	})
 	d.serve("GET /realtime/v1/runs", public, func(env *environment, w http.ResponseWriter, r *http.Request) {
-		tags := strings.Split(r.URL.Query().Get("tags"), ",")
-		env.serveShape(w, r, "", func(r *http.Request) ([]*execution, error) {
+		q := r.URL.Query()
+		tags := strings.Split(q.Get("tags"), ",")
+		age := shapeAge
+		if span, ok := parseDuration(q.Get("createdAt")); ok {
+			age = min(span, shapeAge)
+		}
+		env.serveShape(w, r, followed{tags: q.Get("tags"), age: age}, func(r *http.Request, _ []*listedRun) error {
 			scopes := []string{"read:runs", "read:tags"}
 			for _, t := range tags {
 				scopes = append(scopes, "read:tags:"+t)
 			}
-			if err := permit(r, scopes...); err != nil {
-				return nil, err
-			}
-			return env.tagged(r, tags)
+			return permit(r, scopes...)
 		})
 	})
 	d.serve("GET /realtime/v1/batches/{batch}", public, func(env *environment, w http.ResponseWriter, r *http.Request) {
 		id := r.PathValue("batch")
-		env.serveShape(w, r, "", func(r *http.Request) ([]*execution, error) {
-			if err := permit(r, "read:batch:"+id, "read:batch"); err != nil {
-				return nil, err
-			}
-			b, err := env.readBatch(r.Context(), id)
-			if err != nil || b == nil {
-				return nil, err
-			}
-			var list []*execution
-			for _, run := range b.runs() {
-				if x, err := env.look(r.Context(), friendly(runPrefix, run)); err == nil {
-					list = append(list, x)
-				}
-			}
-			return list, nil
+		env.serveShape(w, r, followed{batch: id}, func(r *http.Request, _ []*listedRun) error {
+			return permit(r, "read:batch:"+id, "read:batch")
 		})
 	})
 }
 
-// tagged are the runs that have all of some tags.
-func (env *environment) tagged(r *http.Request, tags []string) ([]*execution, error) {
-	since := shapeAge
-	if span, ok := parseDuration(r.URL.Query().Get("createdAt")); ok {
-		since = min(span, shapeAge)
+// serveShape answers one request of a subscription.
+func (env *environment) serveShape(w http.ResponseWriter, r *http.Request, what followed, allowed func(*http.Request, []*listedRun) error) {
+	if what.run == (engine.ID{}) { // that of one run depends on the run
+		if err := allowed(r, nil); err != nil {
+			env.writeError(w, r, err)
+			return
+		}
 	}
-	f := &runFilter{tags: tags[:min(1, len(tags))], from: env.cfg.Now().Add(-since).UnixMilli()}
-	var from engine.ID
-	_ = from.SetTime(uint64(max(0, f.from))) // it is a time
-	found, _, err := env.findRuns(r, f, store.Query{Table: store.Runs, Desc: true, Limit: 200, From: from.Bytes()}, maxShape)
-	return slices.DeleteFunc(found, func(x *execution) bool {
-		return slices.ContainsFunc(tags, func(t string) bool { return t != "" && !slices.Contains(x.rec.note.Tags, t) })
-	}), err
-}
-
-// serveShape answers one request of a subscription. run names the only run that it is about, "" for a list.
-func (env *environment) serveShape(w http.ResponseWriter, r *http.Request, run string, rows func(*http.Request) ([]*execution, error)) {
+	l, leave, err := env.lists.join(env, what)
+	if err != nil {
+		env.writeError(w, r, err)
+		return
+	}
+	defer leave()
 	q := r.URL.Query()
-	_, seen, _ := strings.Cut(q.Get("offset"), "_")
+	seen := int64(-1) // of another list, or of this one before the server was started
+	if epoch, version, ok := strings.Cut(q.Get("offset"), "_"); ok && epoch == strconv.FormatInt(l.epoch, 10) {
+		if n, err := strconv.ParseInt(version, 10, 64); err == nil {
+			seen = n
+		}
+	}
 	live := q.Get("live") == "true"
 	end := time.NewTimer(livePoll)
 	defer end.Stop()
 	for over := false; ; {
-		changed, forget := env.watchers.watch(run)
-		list, err := rows(r)
+		view, err := l.current(r.Context(), env)
+		if err == nil {
+			err = allowed(r, view.rows)
+		}
 		if err != nil {
-			forget()
 			env.writeError(w, r, err)
 			return
 		}
-		messages, sum := shapeOf(list, strings.Split(q.Get("skipColumns"), ","), live, oldAPI(r))
-		if !live || sum != seen || over {
-			forget()
-			if live && sum == seen {
-				messages = messages[len(messages)-1:]
-			}
-			env.writeShape(w, messages, sum, live)
+		if !live || view.version > seen || over {
+			env.writeShape(w, r, l, view, seen, live)
 			return
 		}
 		select {
-		case <-changed:
+		case <-view.changed:
 		case <-end.C:
 			over = true
+			env.lists.again(l)
 		case <-env.sockets.closed:
 			over = true
 		case <-r.Context().Done():
-			forget()
 			return
-		}
-		forget()
-		if run == "" && !over {
-			select { // a list is looked at as a whole
-			case <-time.After(listInterval):
-			case <-r.Context().Done():
-				return
-			}
 		}
 	}
 }
 
-func (env *environment) writeShape(w http.ResponseWriter, messages []any, sum string, live bool) {
+// writeShape answers with the rows of a list; a client that follows it gets those that changed since it asked last.
+func (env *environment) writeShape(w http.ResponseWriter, r *http.Request, l *runList, view listView, seen int64, live bool) {
+	op := "update"
+	if !live {
+		op, seen = "insert", -1
+	}
+	skip := slices.DeleteFunc(strings.Split(r.URL.Query().Get("skipColumns"), ","), func(c string) bool { return c == "" || slices.Contains(keptColumns, c) })
+	messages := []any{}
+	for _, row := range view.rows {
+		if row.version <= seen {
+			continue
+		}
+		value, err := row.value(r.Context(), env, skip, oldAPI(r))
+		if err != nil {
+			env.writeError(w, r, err)
+			return
+		}
+		if value != nil {
+			messages = append(messages, map[string]any{"key": `"public"."TaskRun"/"` + internalID(row.id) + `"`, "value": value, "headers": map[string]string{"operation": op}})
+		}
+	}
 	h := w.Header()
 	h.Set("Electric-Handle", "runs")
-	h.Set("Electric-Offset", strconv.FormatInt(env.cfg.Now().UnixMilli(), 10)+"_"+sum)
+	h.Set("Electric-Offset", strconv.FormatInt(l.epoch, 10)+"_"+strconv.FormatInt(view.version, 10))
 	h.Set("Cache-Control", "no-store")
 	if live {
-		h.Set("Electric-Cursor", sum)
+		h.Set("Electric-Cursor", strconv.FormatInt(view.version, 10))
 	} else {
 		h.Set("Electric-Schema", shapeSchema)
 	}
-	writeJSON(w, http.StatusOK, messages)
+	writeJSON(w, http.StatusOK, append(messages, map[string]any{"headers": map[string]string{"control": "up-to-date"}}))
 }
 
 // shapeTypes are the columns that are no text: section 14.5.
@@ -168,28 +158,8 @@ var shapeSchema = func() string {
 // keptColumns cannot be left out.
 var keptColumns = []string{"id", "taskIdentifier", "friendlyId", "status", "createdAt"}
 
-// shapeOf are the rows of runs as messages, and a number that changes with them.
-func shapeOf(list []*execution, skip []string, live, old bool) (messages []any, sum string) {
-	h := fnv.New32a()
-	for _, x := range list {
-		row := x.row(old)
-		for _, c := range skip {
-			if !slices.Contains(keptColumns, c) {
-				delete(row, c)
-			}
-		}
-		op := "insert"
-		if live {
-			op = "update"
-		}
-		h.Write(mustJSON(row)) // a hash does not fail
-		messages = append(messages, map[string]any{"key": `"public"."TaskRun"/"` + *row["id"] + `"`, "value": row, "headers": map[string]string{"operation": op}})
-	}
-	return append(messages, map[string]any{"headers": map[string]string{"control": "up-to-date"}}), strconv.FormatUint(uint64(h.Sum32()), 10)
-}
-
 // row is a run as subscribers have it: text, or null.
-func (x *execution) row(old bool) map[string]*string {
+func (x *execution) row() map[string]*string {
 	rec := x.rec
 	row := map[string]*string{}
 	set := func(name, value string) { row[name] = &value }
@@ -207,9 +177,6 @@ func (x *execution) row(old bool) map[string]*string {
 	set("friendlyId", friendly(runPrefix, rec.ID))
 	set("taskIdentifier", rec.opts.Task)
 	set("status", x.status)
-	if old {
-		set("status", oldStatus(x.status))
-	}
 	at("createdAt", rec.QueuedAt)
 	at("updatedAt", max(rec.note.UpdatedAt, rec.Started, rec.Ended, rec.QueuedAt))
 	at("startedAt", rec.Started)
@@ -247,7 +214,7 @@ func (x *execution) row(old bool) map[string]*string {
 	if len(rec.note.Tags) > 0 {
 		set("runTags", pgArray(rec.note.Tags))
 	}
-	set("realtimeStreams", "{}")
+	set("realtimeStreams", pgArray(rec.note.Streams))
 	return row
 }
 
@@ -258,62 +225,4 @@ func pgArray(list []string) string {
 		quoted[i] = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 	}
 	return "{" + strings.Join(quoted, ",") + "}"
-}
-
-// watchers are the requests that wait for a run to change, by its id; those for lists stand under "".
-type watchers struct {
-	mu sync.Mutex
-	of map[string]map[chan struct{}]bool
-}
-
-// watch begins to watch; the channel gets something when there was a change.
-func (ws *watchers) watch(run string) (changed <-chan struct{}, forget func()) {
-	c := make(chan struct{}, 1)
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	if ws.of == nil {
-		ws.of = map[string]map[chan struct{}]bool{}
-	}
-	if ws.of[run] == nil {
-		ws.of[run] = map[chan struct{}]bool{}
-	}
-	ws.of[run][c] = true
-	return c, func() {
-		ws.mu.Lock()
-		defer ws.mu.Unlock()
-		if delete(ws.of[run], c); len(ws.of[run]) == 0 {
-			delete(ws.of, run)
-		}
-	}
-}
-
-// Changed tells subscribers of records that became durable. It does not block.
-func (d *Door) Changed(records []store.Record) {
-	ws := &d.watchers
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	if len(ws.of) == 0 {
-		return
-	}
-	wake := func(run string) {
-		for c := range ws.of[run] { // each hears of it
-			select {
-			case c <- struct{}{}:
-			default:
-			}
-		}
-	}
-	any := false
-	for i := range records {
-		switch r := &records[i]; r.Table {
-		case store.Runs, store.Live, store.Steps:
-			if len(r.Key) >= 16 {
-				any = true
-				wake(friendly(runPrefix, engine.ID(r.Key[:16])))
-			}
-		}
-	}
-	if any {
-		wake("")
-	}
 }

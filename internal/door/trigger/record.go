@@ -38,8 +38,9 @@ type options struct {
 	Wait           bool     `json:"wait,omitempty"` // the parent waits for it
 	Batch          string   `json:"batch,omitempty"`
 	BatchIndex     int      `json:"batchIndex,omitempty"`
-	Lock           string   `json:"lock,omitempty"` // version
-	Trace          string   `json:"trace,omitempty"`
+	Lock           string   `json:"lock,omitempty"`  // version
+	Trace          string   `json:"trace,omitempty"` // as a traceparent, with the span of the run itself
+	Span           string   `json:"span,omitempty"`  // in which it was triggered
 	Schedule       string   `json:"schedule,omitempty"`
 	Streams        string   `json:"streams,omitempty"`
 }
@@ -53,6 +54,9 @@ type note struct {
 	Worker     string          `json:"worker,omitempty"`
 	Machine    string          `json:"machine,omitempty"` // in place of the one that it was triggered with
 	Attempt    int             `json:"attempt,omitempty"` // the latest, from 1
+	Streams    []string        `json:"streams,omitempty"` // that it writes
+	Inputs     []string        `json:"inputs,omitempty"`  // streams that were sent into it, or for which it waits
+	Newest     bool            `json:"newest,omitempty"`  // what it was debounced with last has a row of its own
 	UpdatedAt  int64           `json:"updatedAt"`
 }
 
@@ -112,6 +116,11 @@ func (env *environment) readNote(ctx context.Context, rec *record) error {
 	}
 	if err := json.Unmarshal(raw, &rec.note); err != nil {
 		return fmt.Errorf("decode note of run %s: %w", rec.ID, err)
+	}
+	if rec.note.Newest {
+		if err := env.readNewest(ctx, rec); err != nil {
+			return err
+		}
 	}
 	if rec.Status == engine.Completed && rec.note.Output.Type != "" && string(rec.Output) != "" && rec.note.Output.Raw != none {
 		rec.note.Output.Data = rec.Output

@@ -124,8 +124,12 @@ func (env *environment) related(rec *record, status string, old bool) map[string
 
 // permitRun is who may read a run: section 13.3.
 func permitRun(r *http.Request, rec *record, action string) error {
-	scopes := []string{action + ":runs:" + friendly(runPrefix, rec.ID), action + ":tasks:" + rec.opts.Task, action + ":batch:" + rec.opts.Batch}
-	for _, t := range rec.note.Tags {
+	return permitAction(r, action, rec.ID, rec.opts.Task, rec.opts.Batch, rec.note.Tags)
+}
+
+func permitAction(r *http.Request, action string, id engine.ID, task, batch string, tags []string) error {
+	scopes := []string{action + ":runs:" + friendly(runPrefix, id), action + ":tasks:" + task, action + ":batch:" + batch}
+	for _, t := range tags {
 		scopes = append(scopes, action+":tags:"+t)
 	}
 	return permit(r, scopes...)
@@ -212,15 +216,24 @@ func serialized(e *taskError) map[string]any {
 
 // runFilter is section 8.2.
 type runFilter struct {
-	status, tasks, versions, tags, queues []string
-	batch, schedule                       string
-	test                                  *bool
-	from, to                              int64
+	status, tasks, versions, tags, queues, machines []string
+	batch, schedule                                 string
+	test                                            *bool
+	from, to                                        int64
 }
 
 var publicStatuses = []string{
 	"PENDING_VERSION", "QUEUED", "DEQUEUED", "EXECUTING", "WAITING", "COMPLETED", "CANCELED", "FAILED", "CRASHED", "SYSTEM_FAILURE", "DELAYED", "EXPIRED", "TIMED_OUT",
 	"REATTEMPTING", "FROZEN", "INTERRUPTED", "WAITING_FOR_DEPLOY",
+}
+
+func checkStatuses(list []string) error {
+	for _, s := range list {
+		if !slices.Contains(publicStatuses, s) {
+			return fail(http.StatusBadRequest, "Invalid status values: %s", s)
+		}
+	}
+	return nil
 }
 
 func (env *environment) readFilter(r *http.Request) (*runFilter, error) {
@@ -233,12 +246,10 @@ func (env *environment) readFilter(r *http.Request) (*runFilter, error) {
 	}
 	f := &runFilter{
 		status: list("status"), tasks: list("taskIdentifier"), versions: list("version"), tags: list("tag"), queues: list("queue"),
-		batch: q.Get("filter[batch]"), schedule: q.Get("filter[schedule]"),
+		machines: list("machine"), batch: q.Get("filter[batch]"), schedule: q.Get("filter[schedule]"),
 	}
-	for _, s := range f.status {
-		if !slices.Contains(publicStatuses, s) {
-			return nil, fail(http.StatusBadRequest, "Invalid status values: %s", s)
-		}
+	if err := checkStatuses(f.status); err != nil {
+		return nil, err
 	}
 	if s := q.Get("filter[isTest]"); s != "" {
 		b := s == "true"
@@ -249,6 +260,17 @@ func (env *environment) readFilter(r *http.Request) (*runFilter, error) {
 	return f, err
 }
 
+// parseInstant reads a time in ms or as a date: T49.
+func (env *environment) parseInstant(s string) (int64, error) {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return n, nil
+	}
+	if at, ok := parseWhen(s, env.cfg.Now()); ok {
+		return at, nil
+	}
+	return 0, fail(http.StatusBadRequest, "Invalid date %s", s)
+}
+
 // createdWithin are the times of filter[createdAt], in ms; 0: no end. They are numbers or dates: T49.
 func (env *environment) createdWithin(r *http.Request) (from, to int64, err error) {
 	q := r.URL.Query()
@@ -257,12 +279,8 @@ func (env *environment) createdWithin(r *http.Request) (from, to int64, err erro
 		if s == "" {
 			continue
 		}
-		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-			*at = n
-		} else if t, ok := parseWhen(s, env.cfg.Now()); ok {
-			*at = t
-		} else {
-			return 0, 0, fail(http.StatusBadRequest, "Invalid date %s", s)
+		if *at, err = env.parseInstant(s); err != nil {
+			return 0, 0, err
 		}
 	}
 	if s := q.Get("filter[createdAt][period]"); s != "" {
@@ -279,7 +297,7 @@ func (f *runFilter) matches(rec *record, version string) bool {
 	any := func(list []string, values ...string) bool {
 		return len(list) == 0 || slices.ContainsFunc(values, func(v string) bool { return slices.Contains(list, v) })
 	}
-	return any(f.tasks, rec.opts.Task) && any(f.versions, version) && any(f.tags, rec.note.Tags...) && any(f.queues, rec.opts.Queue) &&
+	return any(f.tasks, rec.opts.Task) && any(f.versions, version) && any(f.tags, rec.note.Tags...) && any(f.queues, rec.opts.Queue) && any(f.machines, rec.opts.Machine) &&
 		(f.batch == "" || f.batch == rec.opts.Batch) && (f.schedule == "" || f.schedule == rec.opts.Schedule) && (f.test == nil || *f.test == rec.opts.Test) &&
 		rec.QueuedAt >= f.from && (f.to == 0 || rec.QueuedAt <= f.to)
 }
@@ -450,6 +468,15 @@ func (env *environment) replayRun(r *http.Request) (any, error) {
 	if err := decode(r, &raw); err != nil {
 		return nil, err
 	}
+	s, err := env.replay(r, rec, raw, func(*order) {})
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"id": friendly(runPrefix, s.ID)}, nil
+}
+
+// replay starts a run again, with some fields set anew. The order may be changed before it is placed.
+func (env *environment) replay(r *http.Request, rec *record, raw map[string]json.RawMessage, change func(*order)) (started, error) {
 	in := triggerBody{Options: triggerOptions{
 		MaxAttempts: rec.opts.MaxAttempts, MaxDuration: rec.opts.MaxDuration, Machine: rec.opts.Machine, Priority: rec.opts.Priority, Test: rec.opts.Test,
 		ConcurrencyKey: quote(rec.opts.ConcurrencyKey), Tags: mustJSON(rec.opts.Tags), PayloadType: rec.opts.Packet.Type,
@@ -463,7 +490,7 @@ func (env *environment) replayRun(r *http.Request) (any, error) {
 	queue := rec.opts.Queue
 	for k, v := range raw {
 		if err := overrideReplay(&in, &queue, k, v); err != nil {
-			return nil, err
+			return started{}, err
 		}
 	}
 	if raw["payload"] != nil && raw["payloadType"] == nil {
@@ -477,14 +504,11 @@ func (env *environment) replayRun(r *http.Request) (any, error) {
 	}
 	o, err := env.order(r, rec.opts.Task, &in)
 	if err != nil {
-		return nil, err
+		return started{}, err
 	}
 	o.opts.Replay = true
-	s, err := env.place(r.Context(), o)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]string{"id": friendly(runPrefix, s.ID)}, nil
+	change(o)
+	return env.place(r.Context(), o)
 }
 
 // overrideReplay sets one field of a replay.

@@ -107,8 +107,8 @@ func (d *Door) saveTokens(ctx context.Context, list []accessToken) error {
 	return nil
 }
 
-// newToken makes an access token.
-func (d *Door) newToken(ctx context.Context, name string) (string, error) {
+// newAccessToken makes an access token.
+func (d *Door) newAccessToken(ctx context.Context, name string) (string, error) {
 	defer d.locks.lock("tokens")()
 	d.tokens.mu.RLock()
 	list := slices.Clone(d.tokens.list)
@@ -204,7 +204,7 @@ func (d *Door) approve(ctx context.Context, code string) error {
 	if !known {
 		return fail(http.StatusNotFound, "The code is not known, or has expired: start trigger login again")
 	}
-	token, err := d.newToken(ctx, "trigger login")
+	token, err := d.newAccessToken(ctx, "trigger login")
 	if err != nil {
 		return err
 	}

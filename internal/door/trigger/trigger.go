@@ -83,6 +83,8 @@ type order struct {
 	limit   *int            // of its queue
 	parent  engine.ID
 	replay  engine.ID // that it repeats
+	// debounce says that it joins a run that is delayed; nil: it does not.
+	debounce *debounce
 }
 
 // started is what became of an order.
@@ -130,8 +132,9 @@ func (env *environment) order(r *http.Request, name string, in *triggerBody) (*o
 	opt := &in.Options
 	o := &order{id: env.newID(), opts: options{
 		Task: name, Key: opt.Key, MaxAttempts: min(max(0, opt.MaxAttempts), maxAttempts), MaxDuration: opt.MaxDuration, Machine: opt.Machine, Priority: opt.Priority, Test: opt.Test,
-		Parent: opt.Parent, Wait: opt.Wait, Trace: traceOf(r), Streams: r.Header.Get("X-Trigger-Realtime-Streams-Version"),
+		Parent: opt.Parent, Wait: opt.Wait, Streams: r.Header.Get("X-Trigger-Realtime-Streams-Version"),
 	}}
+	o.opts.Trace, o.opts.Span = traceOf(traceHeader(r))
 	if name == "" || len(name) > 512 {
 		return nil, fail(http.StatusBadRequest, "the task has no usable id")
 	}
@@ -147,13 +150,13 @@ func (env *environment) order(r *http.Request, name string, in *triggerBody) (*o
 	if t, ok := parseDuration(opt.KeyTTL); ok {
 		o.opts.KeyTTL = t.Milliseconds()
 	}
-	if len(opt.Debounce) > 0 && string(opt.Debounce) != "null" {
-		return nil, invalid("This server does not support debounce yet")
-	}
 	if err := o.readPayload(in); err != nil {
 		return nil, err
 	}
 	var err error
+	if o.debounce, err = readDebounce(opt.Debounce); err != nil {
+		return nil, err
+	}
 	if o.opts.Tags, err = readTags(opt.Tags); err != nil {
 		return nil, err
 	}
@@ -208,6 +211,9 @@ func (env *environment) version(o *order, opt *triggerOptions) error {
 		if name := queueStrip.ReplaceAllString(opt.Queue.Name, ""); name != "" {
 			o.opts.Queue, o.limit = name, w.limitOf(name)
 		}
+	}
+	if l := env.overrides.of(o.opts.Queue); l != nil {
+		o.limit = &l.Limit
 	}
 	if len(o.opts.Queue) > 256 {
 		return invalid("the name of the queue is longer than 256 characters")
@@ -317,16 +323,26 @@ func scalar(raw json.RawMessage) string {
 	return ""
 }
 
-// traceOf is the trace that a run belongs to: the caller's, or a new one. The run has a span of its own in it.
-func traceOf(r *http.Request) string {
+// traceOf is the trace that a run belongs to, the caller's or a new one, with the span of its own that the run has in it, and the caller's span.
+func traceOf(header string) (trace, caller string) {
 	var b [24]byte
 	_, _ = rand.Read(b[:]) // it does not fail
-	trace, span := hex.EncodeToString(b[:16]), hex.EncodeToString(b[16:])
-	if parts := strings.Split(r.Header.Get("Traceparent"), "-"); len(parts) == 4 && len(parts[1]) == 32 {
-		trace = parts[1]
+	id, span := hex.EncodeToString(b[:16]), hex.EncodeToString(b[16:])
+	if m := traceparent.FindStringSubmatch(header); m != nil {
+		id, caller = m[1], m[2]
 	}
-	return "00-" + trace + "-" + span + "-01"
+	return "00-" + id + "-" + span + "-01", caller
 }
+
+// traceHeader is the trace of a request; "" when it has none that can be used.
+func traceHeader(r *http.Request) string {
+	if h := r.Header.Get("Traceparent"); traceparent.MatchString(h) {
+		return h
+	}
+	return ""
+}
+
+var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$`)
 
 // place starts the run of an order, or finds the one that its key names.
 func (env *environment) place(ctx context.Context, o *order) (started, error) {
@@ -335,20 +351,19 @@ func (env *environment) place(ctx context.Context, o *order) (started, error) {
 		defer unlock()
 	}
 	p, err := env.plan(ctx, o)
-	if err != nil || p.cmd == nil {
+	switch {
+	case err != nil || p.start == nil:
 		return p.old, err
+	case o.debounce != nil:
+		return env.debounced(ctx, o, p.start)
 	}
-	reply, err := env.cfg.Host.Submit(ctx, p.cmd)
-	if err != nil {
-		return started{}, err
-	}
-	return env.placed(ctx, o, reply)
+	return env.startRun(ctx, o, p.start)
 }
 
 // plan is how an order is placed.
 type plan struct {
-	cmd engine.Command // nil: there is nothing to start
-	old started        // because of this run
+	start *engine.Start // nil: there is nothing to start
+	old   started       // because of this run
 }
 
 // plan says how an order is placed. The caller holds the lock of its key, if it has one.
@@ -374,10 +389,24 @@ func (env *environment) plan(ctx context.Context, o *order) (plan, error) {
 			return plan{old: started{old.ID, true}}, err
 		}
 	}
-	if o.opts.Wait {
-		return plan{cmd: &engine.Block{Run: o.parent, Ops: []engine.Op{{Kind: engine.OpInvoke, Step: env.runPoint(o, o.id), Child: c}}}}, nil
+	return plan{start: c}, nil
+}
+
+// startRun starts the run of an order, for which its parent may wait.
+func (env *environment) startRun(ctx context.Context, o *order, c *engine.Start) (started, error) {
+	reply, err := env.cfg.Host.Submit(ctx, env.command(o, c))
+	if err != nil {
+		return started{}, err
 	}
-	return plan{cmd: c}, nil
+	return env.placed(ctx, o, reply)
+}
+
+// command is what starts the run of an order.
+func (env *environment) command(o *order, c *engine.Start) engine.Command {
+	if o.opts.Wait {
+		return &engine.Block{Run: o.parent, Ops: []engine.Op{{Kind: engine.OpInvoke, Step: env.runPoint(o, o.id), Child: c}}}
+	}
+	return c
 }
 
 // placed is what became of an order, by the reply to its command.

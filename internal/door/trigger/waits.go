@@ -165,26 +165,35 @@ func (env *environment) createToken(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	if len(in.Key) > maxKey {
-		return nil, fail(http.StatusBadRequest, "idempotencyKey must be %d characters or less", maxKey)
-	}
-	tags, err := readTags(in.Tags)
+	t, err := env.newToken(in.Key, in.Timeout, in.Tags)
 	if err != nil {
 		return nil, err
-	}
-	t := &token{ID: friendly(waitPrefix, env.newID()), Tags: tags, Key: in.Key}
-	if s := scalar(in.Timeout); s != "" {
-		at, ok := parseWhen(s, env.cfg.Now())
-		if !ok {
-			return nil, invalid("Invalid timeout %s", s)
-		}
-		t.TimeoutAt = at
 	}
 	t, cached, err := env.keyedToken(r.Context(), t, in.KeyTTL)
 	if err != nil {
 		return nil, err
 	}
 	return &accepted{http.StatusOK, env.tokenHeaders(r, "write:waitpoints:"+t.ID), map[string]any{"id": t.ID, "isCached": cached, "url": env.callbackURL(r, t.ID)}}, nil
+}
+
+// newToken is a token that is not stored yet.
+func (env *environment) newToken(key string, timeout, tags json.RawMessage) (*token, error) {
+	if len(key) > maxKey {
+		return nil, fail(http.StatusBadRequest, "idempotencyKey must be %d characters or less", maxKey)
+	}
+	t := &token{ID: friendly(waitPrefix, env.newID()), Key: key}
+	var err error
+	if t.Tags, err = readTags(tags); err != nil {
+		return nil, err
+	}
+	if s := scalar(timeout); s != "" {
+		at, ok := parseWhen(s, env.cfg.Now())
+		if !ok {
+			return nil, invalid("Invalid timeout %s", s)
+		}
+		t.TimeoutAt = at
+	}
+	return t, nil
 }
 
 func (env *environment) callbackURL(r *http.Request, id string) string {
@@ -243,8 +252,8 @@ func (env *environment) waitToken(r *http.Request) (any, error) {
 	return map[string]bool{"success": true}, env.block(ctx, rec, op, env.tokenRow(t))
 }
 
-// finishToken completes a token, once.
-func (env *environment) finishToken(ctx context.Context, id string, out tokenOutput) (any, error) {
+// finishToken completes a token, once. The rows are written with that, or without when it was completed before.
+func (env *environment) finishToken(ctx context.Context, id string, out tokenOutput, rows ...engine.RowPut) (any, error) {
 	unlock := env.locks.lock(id)
 	defer unlock()
 	t, err := env.readToken(ctx, id)
@@ -253,7 +262,10 @@ func (env *environment) finishToken(ctx context.Context, id string, out tokenOut
 	}
 	now := env.cfg.Now().UnixMilli()
 	if t.over(now) {
-		return map[string]bool{"success": true}, nil
+		if len(rows) > 0 {
+			_, err = env.cfg.Host.Submit(ctx, &engine.Put{Rows: rows})
+		}
+		return map[string]bool{"success": true}, err
 	}
 	t.CompletedAt, t.Output = now, out
 	c := &engine.Signal{Env: env.Name, Value: mustJSON(out)}
@@ -261,7 +273,7 @@ func (env *environment) finishToken(ctx context.Context, id string, out tokenOut
 		c.Also = append(c.Also, signalName(id, run))
 	}
 	t.Waiters = nil
-	c.Rows = []engine.RowPut{env.tokenRow(t)}
+	c.Rows = append(rows, env.tokenRow(t))
 	_, err = env.cfg.Host.Submit(ctx, c)
 	return map[string]bool{"success": true}, err
 }

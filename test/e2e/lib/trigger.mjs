@@ -17,11 +17,16 @@ for (const k of Object.keys(process.env)) if (k.startsWith("TRIGGER_")) delete p
 
 export const sdk = await import(pathToFileURL(installed.resolve("@trigger.dev/sdk")));
 
+const core = await import(pathToFileURL(createRequire(installed.resolve("@trigger.dev/sdk")).resolve("@trigger.dev/core/v3")));
+
 /** The key that development hands out. */
 export const key = "tr_dev_quartet";
 
 /** Points the SDK of this process at a server. */
 export const use = (server) => sdk.configure({ baseURL: server.url, secretKey: key });
+
+/** What the SDK talks to a server with: some of the API has no function of its own in the SDK. */
+export const client = (server) => new core.ApiClient(server.url, key);
 
 /** A copy of the app. */
 export function copyApp() {
@@ -83,6 +88,17 @@ export const reach = (handle, status) =>
     const r = await sdk.runs.retrieve(handle.id);
     return r.status === status ? r : undefined;
   });
+
+/** What the React hooks give in a page, by the hooks' names and arguments: see trigger-hooks.mjs. */
+export async function hooks(server, wanted) {
+  const child = spawn(process.execPath, [join(dirname(fileURLToPath(import.meta.url)), "trigger-hooks.mjs"), JSON.stringify({ url: server.url, ...wanted })], { stdio: ["ignore", "pipe", "pipe"] });
+  let out = "", err = "";
+  child.stdout.on("data", (b) => (out += b));
+  child.stderr.on("data", (b) => (err += b));
+  await new Promise((r) => child.once("close", r));
+  if (child.exitCode !== 0) throw new Error(`the page ended with ${child.exitCode}\n${err}`);
+  return JSON.parse(out);
+}
 
 /** Asks the server over plain HTTP. */
 export async function ask(server, method, path, body, headers = {}) {

@@ -200,6 +200,8 @@ export const aboutEvents = (c: Change) => c.kinds.includes("events") || c.kinds.
 export const aboutFunctions = (c: Change) => c.kinds.includes("functions");
 export const aboutApps = (c: Change) => c.kinds.includes("apps") || c.kinds.includes("functions");
 export const aboutRun = (id: string) => (c: Change) => c.more || c.runs.includes(id);
+/** What a run tells, and its end, which ends what is open. */
+export const aboutTrace = (id: string) => (c: Change) => c.more || c.spans.includes(id) || c.runs.includes(id);
 export const aboutLogs = (c: Change) => c.kinds.includes("logs");
 export const aboutDead = (c: Change) => c.kinds.includes("dead");
 export const aboutQueues = (c: Change) => c.kinds.includes("queues");

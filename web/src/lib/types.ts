@@ -96,6 +96,36 @@ export interface RunDetail {
   attempts: Attempt[];
   waiting: { found: boolean; state: string; reasons: Waiting[] | null };
   driven: boolean; // its steps are submitted by the app: it can be rerun as a whole only
+  tags?: string[];
+  metadata?: unknown;
+  now: number;
+}
+
+/** What a run told while it executed: a piece of its work, or, with a level, a line of its log. Times are ms with fractions. */
+export interface TraceSpan {
+  id: string;
+  parent?: string;
+  name: string;
+  level?: string;
+  start: number;
+  end?: number; // absent: it goes on
+  attempt?: number;
+  failed?: boolean;
+  cancelled?: boolean;
+  message?: string;
+}
+
+export interface TraceDetail extends TraceSpan {
+  entity?: string;
+  entityId?: string;
+  attributes?: unknown;
+  output?: unknown;
+  events: { name: string; time: number; attributes?: unknown }[];
+}
+
+export interface RunTrace {
+  spans: TraceSpan[];
+  more: number; // that are not among them
   now: number;
 }
 
@@ -158,6 +188,7 @@ export interface Overview {
 export interface Change {
   kinds: string[];
   runs: string[];
+  spans: string[];
   more: boolean;
 }
 

@@ -12,6 +12,7 @@ import { JsonView } from "../ui/json";
 import { Dialog } from "../ui/dialog";
 import { At, Countdown, ErrorView, Id, LiveButton, PageHead, Problem, Sentence, Skeleton, Status, toast } from "../ui/parts";
 import { sending } from "../ui/send";
+import { Trace } from "../ui/trace";
 import { Waterfall } from "../ui/waterfall";
 import { Cause } from "./runs";
 
@@ -76,12 +77,15 @@ function Details({ d, refresh }: { d: RunDetail; refresh: () => void }) {
         {run.startAt !== undefined && run.startAt > run.queuedAt && !run.startedAt && <div><dt>Due</dt><dd><At at={run.startAt} /></dd></div>}
         <div><dt>Started</dt><dd>{run.startedAt ? <><At at={run.startedAt} />{run.startedAt > run.queuedAt && <span class="muted">, after {duration(run.startedAt - run.queuedAt)} in the queue</span>}</> : <span class="muted">not yet</span>}</dd></div>
         {run.endedAt && <div><dt>Ended</dt><dd><At at={run.endedAt} />{took !== undefined && <span class="muted">, took {duration(took)}</span>}</dd></div>}
+        {d.tags && <div><dt>Tags</dt><dd class="tags">{d.tags.map((t) => <span key={t} class="badge">{t}</span>)}</dd></div>}
       </dl>
+      <Trace run={run} />
       <section>
         <h2>Steps</h2>
         <Waterfall d={d} />
       </section>
       {run.status === "completed" && <section><h2>Output</h2><JsonView value={run.output ?? null} label="output of the run" /></section>}
+      {d.metadata !== undefined && <section><h2>Metadata</h2><JsonView value={d.metadata} label="metadata of the run" /></section>}
       <Input events={d.events} ids={run.events} />
       <OtherAttempts attempts={attempts.filter((a) => !a.step)} above={run.status === "failed" || d.waiting.state === "retrying"} />
     </>

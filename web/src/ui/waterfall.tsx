@@ -60,11 +60,7 @@ export function Waterfall({ d }: { d: RunDetail }) {
         </div>
       )}
       <div class="waterfall">
-        <div class="axis" aria-hidden="true">
-          <span title={absolute(scale.from)}>{clockTime(scale.from)}</span>
-          <span class="axis-gaps">{scale.gaps.filter((g) => g.right - g.left > 0.08).map((g) => <span key={g.from} style={{ left: pct(g.left), width: pct(g.right - g.left) }}>{duration(g.to - g.from)}</span>)}</span>
-          <span title={absolute(scale.to)}>+{duration(scale.to - scale.from)}</span>
-        </div>
+        <Axis scale={scale} />
         <div class="step-row whole">
           <span class="step-name"><span class="step-title">Whole run</span></span>
           <Bar scale={scale} segments={whole} />
@@ -81,7 +77,17 @@ export function Waterfall({ d }: { d: RunDetail }) {
 
 const pct = (x: number) => `${(x * 100).toFixed(3)}%`;
 
-function Bar({ scale, segments }: { scale: Scale; segments: Segment[] }) {
+export function Axis({ scale }: { scale: Scale }) {
+  return (
+    <div class="axis" aria-hidden="true">
+      <span title={absolute(scale.from)}>{clockTime(scale.from)}</span>
+      <span class="axis-gaps">{scale.gaps.filter((g) => g.right - g.left > 0.08).map((g) => <span key={g.from} style={{ left: pct(g.left), width: pct(g.right - g.left) }}>{duration(g.to - g.from)}</span>)}</span>
+      <span title={absolute(scale.to)}>+{duration(scale.to - scale.from)}</span>
+    </div>
+  );
+}
+
+export function Bar({ scale, segments }: { scale: Scale; segments: Segment[] }) {
   return (
     <span class="bar" aria-hidden="true">
       {scale.gaps.map((g) => <span key={`g${g.from}`} class="gap" style={{ left: pct(g.left), width: pct(g.right - g.left) }} title={`${duration(g.to - g.from)}, drawn short`} />)}
