@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -377,12 +378,10 @@ func (env *environment) build(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	for k, v := range map[string]string{
+	maps.Copy(vars, map[string]string{
 		"TRIGGER_PROJECT_ID": projectID(env.ref()), "TRIGGER_PROJECT_REF": env.ref(), "TRIGGER_DEPLOYMENT_ID": id, "TRIGGER_DEPLOYMENT_VERSION": p.Version,
 		"TRIGGER_CONTENT_HASH": p.ContentHash, "NODE_ENV": "production",
-	} {
-		vars[k] = v
-	}
+	})
 	limited, cancel := context.WithTimeout(ctx, buildTime)
 	defer cancel()
 	failed := env.pool.Build(limited, taskpool.Build{Deployment: id, Project: env.ref(), Archive: env.archive(p.Artifact), Env: vars, Indexing: func() error {
