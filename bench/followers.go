@@ -14,8 +14,8 @@ import (
 
 const triggerKey = "tr_dev_quartet"
 
-// trigger makes a request to the Trigger.dev door and returns its answer's offset and body.
-func (c *child) trigger(method, path, body string) (offset string, out []byte, err error) {
+// ask makes a request to the Trigger.dev door and returns its answer's offset and body.
+func (c *child) ask(method, path, body string) (offset string, out []byte, err error) {
 	r, err := http.NewRequest(method, c.url+path, strings.NewReader(body))
 	if err != nil {
 		return "", nil, err
@@ -48,11 +48,11 @@ func followers() error {
 	}
 	defer c.stop()
 	for range 300 { // runs that nobody follows
-		if _, _, err := c.trigger("POST", "/api/v1/tasks/other/trigger", `{"options":{"ttl":0}}`); err != nil {
+		if _, _, err := c.ask("POST", "/api/v1/tasks/other/trigger", `{"options":{"ttl":0}}`); err != nil {
 			return err
 		}
 	}
-	_, out, err := c.trigger("POST", "/api/v1/tasks/followed/trigger", `{"options":{"ttl":0,"tags":["followed"]}}`)
+	_, out, err := c.ask("POST", "/api/v1/tasks/followed/trigger", `{"options":{"ttl":0,"tags":["followed"]}}`)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond)
 
 // follow lets n clients wait for a change of a run, three times, and returns how long it took to reach each, sorted.
 func (c *child) follow(n int, path, run string) ([]time.Duration, error) {
-	offset, _, err := c.trigger("GET", path+"offset=-1", "")
+	offset, _, err := c.ask("GET", path+"offset=-1", "")
 	if err != nil {
 		return nil, err
 	}
@@ -85,13 +85,13 @@ func (c *child) follow(n int, path, run string) ([]time.Duration, error) {
 		var wg sync.WaitGroup
 		for i := range n {
 			wg.Go(func() {
-				offsets[i], _, errs[i] = c.trigger("GET", path+"live=true&handle=runs&offset="+offset, "")
+				offsets[i], _, errs[i] = c.ask("GET", path+"live=true&handle=runs&offset="+offset, "")
 				ends[i] = time.Now()
 			})
 		}
 		time.Sleep(2 * time.Second) // until all of them wait
 		start := time.Now()
-		if _, _, err := c.trigger("PUT", "/api/v1/runs/"+run+"/metadata", fmt.Sprintf(`{"metadata":{"at":%d,"round":%d}}`, start.UnixNano(), round)); err != nil {
+		if _, _, err := c.ask("PUT", "/api/v1/runs/"+run+"/metadata", fmt.Sprintf(`{"metadata":{"at":%d,"round":%d}}`, start.UnixNano(), round)); err != nil {
 			return nil, err
 		}
 		wg.Wait()

@@ -39,7 +39,7 @@ func main() {
 		{"messages", "QStash: deliveries beside calling the sink directly, latency, a flow-control rate", messages},
 		{"delayed", "QStash: many messages for a day later: memory and restart", delayed},
 		{"bullmq", "BullMQ: the official client, its commands on 64 connections, memory and restart, beside a Redis", bullmq},
-		{"tasks", "Trigger.dev: triggers, deployed tasks beside their processes alone, latency, followers", tasks},
+		{"tasks", "Trigger.dev: triggers, deployed tasks beside their processes alone, latency", tasks},
 		{"followers", "Trigger.dev: a change of a run, to many who follow it, and telling spans", followers},
 		{"kill", "kill -9 under load: what was acknowledged and lost", kill},
 	}

@@ -50,7 +50,7 @@ func tasks() error {
 	if err := deploy(c); err != nil {
 		return err
 	}
-	for _, step := range []func(*child) error{triggers, taskRate, taskLatency, watchers} {
+	for _, step := range []func(*child) error{triggers, taskRate, taskLatency} {
 		if err := step(c); err != nil {
 			return err
 		}
@@ -203,7 +203,7 @@ func taskRate(c *child) error {
 
 // idle waits until a task's queue is empty.
 func (c *child) idle(task string) error {
-	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		var q struct{ Running, Queued int }
 		if err := c.task(http.MethodGet, "/api/v1/queues/"+task+"?type=task", nil, &q); err != nil {
 			return err
@@ -387,62 +387,3 @@ func (c *child) taskStarts(what string, n int, every time.Duration) error {
 	row(what, "p50 %s, p99 %s", quantile(took, 0.5).Round(time.Millisecond), quantile(took, 0.99).Round(time.Millisecond))
 	return nil
 }
-
-// watchers is how long many clients that follow one run wait for an update.
-func watchers(c *child) error {
-	const n = 1000
-	id, err := c.trigger("noop", `,"delay":"1d"`)
-	if err != nil {
-		return err
-	}
-	path := "/realtime/v1/runs/" + id
-	get := func(q string) (http.Header, error) {
-		req, err := http.NewRequest(http.MethodGet, c.url+path+q, nil)
-		if err != nil {
-			return nil, err
-		}
-		req.Header.Set("Authorization", "Bearer tr_prod_quartet")
-		resp, err := (&http.Client{Transport: wide}).Do(req)
-		if err != nil {
-			return nil, err
-		}
-		defer resp.Body.Close()
-		_, err = io.Copy(io.Discard, resp.Body)
-		return resp.Header, err
-	}
-	first, err := get("?offset=-1")
-	if err != nil {
-		return err
-	}
-	var mu sync.Mutex
-	var took []time.Duration
-	var begun atomic.Int64
-	var changed atomic.Int64
-	var wg sync.WaitGroup
-	for range n {
-		wg.Go(func() {
-			begun.Add(1)
-			if _, err := get("?live=true&cursor=1&handle=" + first.Get("Electric-Handle") + "&offset=" + first.Get("Electric-Offset")); err != nil {
-				return
-			}
-			d := time.Since(time.UnixMicro(changed.Load()))
-			mu.Lock()
-			took = append(took, d)
-			mu.Unlock()
-		})
-	}
-	for begun.Load() < n {
-		time.Sleep(time.Millisecond)
-	}
-	time.Sleep(2 * time.Second) // all are waiting
-	changed.Store(time.Now().UnixMicro())
-	if err := c.task(http.MethodPut, "/api/v1/runs/"+id+"/metadata", []byte(`{"metadata":{"step":1}}`), nil); err != nil {
-		return err
-	}
-	wg.Wait()
-	slices.Sort(took)
-	row(fmt.Sprintf("an update to %d clients that follow one run", len(took)), "p50 %s, p99 %s", quantile(took, 0.5).Round(time.Millisecond), quantile(took, 0.99).Round(time.Millisecond))
-	return nil
-}
-
-var wide = &http.Transport{MaxConnsPerHost: 0, MaxIdleConnsPerHost: 2000}
