@@ -78,7 +78,7 @@ type Door struct {
 	sockets  sockets
 	requests requests
 	locks    locks
-	bounces  locks // of debounce keys; whoever holds one may take one of locks, not the other way round
+	bounces  locks // of debounce keys
 	packets  packets
 	builds   builds
 	pool     *taskpool.Pool // makes deployments runnable
@@ -428,15 +428,36 @@ func (d *Door) submit(ctx context.Context, cmd engine.Command) (any, error) {
 
 func (d *Door) newID() engine.ID { return d.cfg.NewID(d.cfg.Now().UnixMilli()) }
 
-// locks serialise what is read, changed and written back, by name.
-type locks struct{ of [64]sync.Mutex }
+// locks serialise what is read, changed and written back, by name. Whoever holds one may take another: only equal names wait for each other.
+type locks struct {
+	mu sync.Mutex
+	of map[string]*namedLock
+}
+
+type namedLock struct {
+	sync.Mutex
+	users int // who hold it or wait for it
+}
 
 func (l *locks) lock(name string) (unlock func()) {
-	h := uint32(2166136261)
-	for i := range len(name) {
-		h = (h ^ uint32(name[i])) * 16777619
+	l.mu.Lock()
+	if l.of == nil {
+		l.of = map[string]*namedLock{}
 	}
-	m := &l.of[h%uint32(len(l.of))]
-	m.Lock()
-	return m.Unlock
+	n := l.of[name]
+	if n == nil {
+		n = &namedLock{}
+		l.of[name] = n
+	}
+	n.users++
+	l.mu.Unlock()
+	n.Lock()
+	return func() {
+		n.Unlock()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if n.users--; n.users == 0 {
+			delete(l.of, name)
+		}
+	}
 }

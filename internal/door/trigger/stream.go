@@ -231,7 +231,7 @@ func (o *options) streams() string {
 
 // streams are the streams that are written to.
 type streams struct {
-	locks locks // held while a stream changes. Whoever holds one may take one of the door's other locks, not the other way round.
+	locks locks // held while a stream changes
 
 	mu      sync.Mutex
 	writers map[string]int // connections that write, by the stream's key
