@@ -86,6 +86,7 @@ type Door struct {
 	notices  notices
 	turn     atomic.Uint64 // the environment that is the first to be asked for runs
 	watchers watchers
+	held     atomic.Int64 // bytes of the rows of lists that are followed
 	told     told
 	streams  streams
 	bulks    bulks

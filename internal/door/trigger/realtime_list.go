@@ -22,7 +22,7 @@ import (
 
 const (
 	maxLists   = 10_000
-	maxHeld    = 64 << 20         // bytes of the rows of all lists that are held
+	maxHeld    = 64 << 20         // bytes of the rows of all environments' lists that are held
 	maxPending = 2 * maxShape     // runs of a list that are to be looked at; beyond that it is made anew
 	listLinger = 30 * time.Second // after the last request
 	listPace   = 100 * time.Millisecond
@@ -110,7 +110,6 @@ type lists struct {
 	byTag map[string]map[*runList]bool // by the first of its tags
 	batch map[string]*runList          // by the key of the batch's row
 	epoch int64
-	bytes int // of all rows that are held
 }
 
 // join follows something until leave is called.
@@ -168,7 +167,7 @@ func (ls *lists) forget(env *environment, l *runList) {
 		return
 	}
 	delete(ls.of, l.what)
-	ls.bytes -= l.bytes
+	env.held.Add(-int64(l.bytes))
 	delete(ls.batch, string(env.batchKey(l.what.batch)))
 	if len(l.tags) > 0 {
 		if delete(ls.byTag[l.tags[0]], l); len(ls.byTag[l.tags[0]]) == 0 {
@@ -368,15 +367,16 @@ func (l *runList) refresh(ctx context.Context, env *environment) (listView, erro
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	l.forgetOthers(ls, next.rows)
-	ls.bytes -= l.bytes
+	held := &env.held
+	held.Add(-int64(l.bytes))
 	l.bytes = 0
 	for _, row := range next.rows {
-		if row.version == version && ls.bytes+l.bytes+len(row.json) > maxHeld { // nobody has it yet
+		if row.version == version && held.Load()+int64(l.bytes+len(row.json)) > maxHeld { // nobody has it yet
 			row.json = nil
 		}
 		l.bytes += len(row.json)
 	}
-	ls.bytes += l.bytes
+	held.Add(int64(l.bytes))
 	l.view.tell()
 	l.view, l.looked, l.looking = next, time.Now(), false
 	if l.stale || len(l.pending) > 0 { // there was more meanwhile

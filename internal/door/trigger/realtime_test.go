@@ -165,7 +165,7 @@ func TestManyFollow(t *testing.T) {
 		t.Fatalf("the list has %d users after all went", users)
 	}
 	ls.forget(b.env(), list)
-	if len(ls.of)+len(ls.byRun)+len(ls.byTag)+len(ls.batch)+ls.bytes != 0 {
-		t.Errorf("something of the list is left: %d %d %d %d %d", len(ls.of), len(ls.byRun), len(ls.byTag), len(ls.batch), ls.bytes)
+	if len(ls.of)+len(ls.byRun)+len(ls.byTag)+len(ls.batch) != 0 || b.door.held.Load() != 0 {
+		t.Errorf("something of the list is left: %d %d %d %d %d", len(ls.of), len(ls.byRun), len(ls.byTag), len(ls.batch), b.door.held.Load())
 	}
 }
