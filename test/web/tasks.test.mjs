@@ -50,6 +50,12 @@ test("a task is tested, and its runs are found, replayed and cancelled", async (
   await page.getByRole("button", { name: "Replay them" }).click();
   const again = await w.execute({ sent: true });
   assert.equal(again.run.payload, '{"to":"ann"}');
+  await page.getByText(/Replaying 1 run: 1 done, completed/).waitFor();
+  await page.goto(`${w.server.url}/runs/${again.run.id.replace("run_", "").toUpperCase()}`);
+  await page.getByRole("button", { name: "Replay…" }).click();
+  await page.getByLabel("Payload").fill('{"to":"bea"}');
+  await page.getByRole("dialog").getByRole("button", { name: "Replay" }).click();
+  assert.deepEqual((await w.execute({ sent: true })).run.payload, '{"to":"bea"}');
   await w.call("POST", "/api/v1/tasks/mail/trigger", { payload: "{}", options: { delay: "1h", payloadType: "application/json" } });
   await page.goto(`${w.server.url}/tasks/runs?status=DELAYED`);
   await page.getByRole("checkbox", { name: /Choose run/ }).check();

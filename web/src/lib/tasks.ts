@@ -6,6 +6,9 @@ export function tasksApi(path: string, params: Record<string, string | number | 
   return query(`/trigger${path}`, params);
 }
 
+/** The app that all tasks belong to. */
+export const taskApp = "trigger.dev";
+
 export type TaskRunStatus =
   | "DELAYED" | "PENDING_VERSION" | "QUEUED" | "DEQUEUED" | "EXECUTING" | "WAITING" | "COMPLETED" | "FAILED" | "CANCELED" | "CRASHED" | "SYSTEM_FAILURE" | "EXPIRED" | "TIMED_OUT";
 export const taskRunStatuses: TaskRunStatus[] = ["QUEUED", "DELAYED", "PENDING_VERSION", "EXECUTING", "WAITING", "COMPLETED", "FAILED", "CRASHED", "CANCELED", "EXPIRED", "TIMED_OUT", "SYSTEM_FAILURE"];
@@ -116,6 +119,13 @@ export interface Deployment {
   error?: { name: string; message: string; stack?: string; stderr?: string };
   canceledReason?: string;
   worker?: { tasks: { id: string; filePath: string }[] };
+}
+
+export interface BulkAction {
+  id: string;
+  type: "CANCEL" | "REPLAY";
+  status: "PENDING" | "COMPLETED" | "ABORTED";
+  counts: { total: number; success: number; failure: number };
 }
 
 export interface Variable {

@@ -5,12 +5,14 @@ import { aboutRun, never, paused, useLive } from "../lib/live";
 import { navigate, withQuery } from "../lib/router";
 import { duration, now, sawServerTime } from "../lib/time";
 import { ended, type Attempt, type QEvent, type RunDetail, type Step, type Waiting } from "../lib/types";
+import { taskApp, tasksApi } from "../lib/tasks";
 import { runDuration, waitingWords } from "../lib/words";
 import { AttemptView } from "../ui/attempt";
 import { Icon } from "../ui/icons";
 import { JsonView } from "../ui/json";
 import { Dialog } from "../ui/dialog";
 import { At, Countdown, ErrorView, Id, LiveButton, PageHead, Problem, Sentence, Skeleton, Status, toast } from "../ui/parts";
+import { ReplayDialog } from "../ui/replay";
 import { sending } from "../ui/send";
 import { Trace } from "../ui/trace";
 import { Waterfall } from "../ui/waterfall";
@@ -19,8 +21,10 @@ import { Cause } from "./runs";
 export function RunPage({ id }: { id: string }) {
   const live = useLive<RunDetail>(`/runs/${encodeURIComponent(id)}?payload=0`, aboutRun(id));
   const [cancelling, setCancelling] = useState(false);
+  const [replaying, setReplaying] = useState(false);
   const d = live.data;
   const run = d?.run;
+  const task = run?.app === taskApp ? `run_${id.toLowerCase()}` : ""; // its id in the SDK
   useEffect(() => {
     if (d) sawServerTime(d.now);
   }, [d?.now]);
@@ -42,7 +46,7 @@ export function RunPage({ id }: { id: string }) {
         title={run ? run.function : "Run"} back={<a href={href("/runs")}>Runs</a>}
         sub={<>{run && <Status is={run.status} />}<Id id={id} what="run id" />{run?.function === "qstash-message" && <a href={href(`/messages/msg_${id}`)}>See its message</a>}</>}
       >
-        {run && <button type="button" onClick={() => void rerun()}><Icon name="rerun" />Rerun</button>}
+        {run && (task ? <button type="button" onClick={() => setReplaying(true)}><Icon name="rerun" />Replay…</button> : <button type="button" onClick={() => void rerun()}><Icon name="rerun" />Rerun</button>)}
         {run && !ended(run.status) && <button type="button" class="danger" onClick={() => setCancelling(true)}><Icon name="failed" />Cancel…</button>}
         <LiveButton stale={live.stale} />
       </PageHead>
@@ -51,13 +55,14 @@ export function RunPage({ id }: { id: string }) {
       {d && <Details d={d} refresh={live.refresh} />}
       {cancelling && (
         <Dialog title="Cancel this run?" submit="Cancel the run" danger onClose={() => setCancelling(false)} onSubmit={async () => {
-          await post(`/runs/${id}/cancel`);
+          await post(task ? tasksApi(`/api/v2/runs/${task}/cancel`) : `/runs/${id}/cancel`);
           toast("The run was cancelled.");
           live.refresh();
         }}>
-          <p>No further step starts. What a step is doing right now in the app is not interrupted, but its result is dropped.</p>
+          <p>{task ? "Its process is told to stop. The runs that it triggered are cancelled too." : "No further step starts. What a step is doing right now in the app is not interrupted, but its result is dropped."}</p>
         </Dialog>
       )}
+      {replaying && <ReplayDialog id={task} onClose={() => setReplaying(false)} />}
     </>
   );
 }

@@ -1,11 +1,12 @@
 import { useState } from "preact/hooks";
 import { href, post } from "../lib/api";
-import { aboutRuns, useLive } from "../lib/live";
+import { aboutLogs, aboutRuns, useLive, type Live } from "../lib/live";
 import { place } from "../lib/router";
 import { duration, now } from "../lib/time";
-import { statusWords, taskRunStatuses, tasksApi, time, type TaskRun, type Tasks } from "../lib/tasks";
+import { statusWords, taskRunStatuses, tasksApi, time, type BulkAction, type TaskRun, type Tasks } from "../lib/tasks";
+import { act } from "../ui/message";
 import { Dialog } from "../ui/dialog";
-import { Ago, Badge, Choice, Empty, Id, List, LiveButton, PageHead, TextFilter, toast, type Column } from "../ui/parts";
+import { Ago, Badge, Choice, Empty, Id, List, LiveButton, PageHead, TextFilter, type Column } from "../ui/parts";
 import { State, taskPath, taskRunPath } from "../ui/tasks";
 
 /** Runs of tasks, by everything that the SDK filters by. */
@@ -21,6 +22,7 @@ export function TaskRunsPage() {
     aboutRuns,
   );
   const tasks = useLive<Tasks>(tasksApi("/inside/tasks"), () => false).data?.tasks ?? [];
+  const bulks = useLive<{ data: BulkAction[] }>(tasksApi("/api/v1/bulk-actions", { "page[size]": 10 }), aboutLogs);
   const [chosen, setChosen] = useState<Set<string>>(new Set());
   const [asking, setAsking] = useState<"cancel" | "replay">();
   const rows = live.data?.data;
@@ -56,6 +58,7 @@ export function TaskRunsPage() {
         {rows && rows.length > 0 && <button type="button" onClick={() => setChosen(chosen.size ? new Set() : new Set(rows.map((r) => r.id)))}>{chosen.size ? "Choose none" : "Choose all"}</button>}
         <LiveButton stale={live.stale} />
       </PageHead>
+      <BulkActions live={bulks} />
       <div class="filters">
         <Choice label="Status" name="status" value={status} options={[{ value: "", text: "All" }, ...taskRunStatuses.map((s) => ({ value: s as string, text: statusWords(s) }))]} />
         <TextFilter label="Task" name="task" value={f("task")} options={tasks.map((t) => t.id)} />
@@ -68,7 +71,7 @@ export function TaskRunsPage() {
         label="Task runs" live={live} rows={rows} next={live.data?.pagination.next} columns={columns} keyOf={(r) => r.id} to={(r) => taskRunPath(r.id)}
         empty={<Empty title={filtered ? "No run fits these filters." : "No runs of tasks yet."}>{filtered && <a href={href("/tasks/runs")}>Show all runs</a>}</Empty>}
       />
-      {asking && <Bulk what={asking} runs={[...chosen]} onClose={() => setAsking(undefined)} done={() => (setChosen(new Set()), live.refresh())} />}
+      {asking && <Bulk what={asking} runs={[...chosen]} onClose={() => setAsking(undefined)} done={() => (setChosen(new Set()), bulks.refresh(), live.refresh())} />}
       {f("task") && <p><a href={taskPath(f("task"))}>About {f("task")}</a></p>}
     </>
   );
@@ -83,21 +86,31 @@ function Took({ r }: { r: TaskRun }) {
 
 function Bulk({ what, runs, onClose, done }: { what: "cancel" | "replay"; runs: string[]; onClose: () => void; done: () => void }) {
   const submit = async () => {
-    let failed = 0;
-    for (const id of runs) {
-      try {
-        await post(tasksApi(what === "cancel" ? `/api/v2/runs/${id}/cancel` : `/api/v1/runs/${id}/replay`));
-      } catch {
-        failed++;
-      }
-    }
+    await post(tasksApi("/api/v1/bulk-actions"), JSON.stringify({ action: what, runIds: runs }));
     done();
-    const n = runs.length - failed;
-    toast(`${n} ${n === 1 ? "run was" : "runs were"} ${what === "cancel" ? "cancelled" : "replayed"}${failed ? `, ${failed} could not be` : ""}.`, failed ? { tone: "bad" } : {});
   };
   return (
     <Dialog title={what === "cancel" ? `Cancel ${runs.length} runs?` : `Replay ${runs.length} runs?`} submit={what === "cancel" ? "Cancel them" : "Replay them"} danger={what === "cancel"} onSubmit={submit} onClose={onClose}>
       <p>{what === "cancel" ? "Runs that have ended stay as they are. The runs that they triggered are cancelled too." : "Each starts again with the same payload, as a new run on the current version."}</p>
     </Dialog>
+  );
+}
+
+/** Actions on many runs: those under way, and the last that ended. */
+function BulkActions({ live }: { live: Live<{ data: BulkAction[] }> }) {
+  const all = live.data?.data ?? [];
+  const shown = all.filter((b, i) => b.status === "PENDING" || i === 0);
+  const abort = (b: BulkAction) => act(async () => void (await post(tasksApi(`/api/v1/bulk-actions/${b.id}/abort`))), live.refresh);
+  return (
+    <>
+      {shown.map((b) => (
+        <div key={b.id} class="notice" role="status">
+          <span>
+            {b.type === "CANCEL" ? "Cancelling" : "Replaying"} {b.counts.total} {b.counts.total === 1 ? "run" : "runs"}: {b.counts.success} done{b.counts.failure ? `, ${b.counts.failure} not` : ""}{b.status === "PENDING" ? "" : `, ${statusWords(b.status)}`}.
+          </span>
+          {b.status === "PENDING" && <button type="button" class="small" onClick={() => void abort(b)}>Abort</button>}
+        </div>
+      ))}
+    </>
   );
 }
