@@ -38,6 +38,7 @@ func (p *Pool) Build(ctx context.Context, b Build) error {
 	if p.node == "" {
 		return badBundle("this server finds no node to run tasks with: install Node.js, or set --node")
 	}
+	p.complain()
 	archive, err := os.Open(b.Archive)
 	if err != nil {
 		return err

@@ -49,6 +49,8 @@ type Pool struct {
 	spawn  *spawner
 	uids   uids
 
+	complain func() // of what tasks should have and do not
+
 	preparing keyed // deployments that are being made runnable
 
 	mu      sync.Mutex
@@ -80,7 +82,7 @@ func New(cfg Config) (*Pool, error) {
 			return nil, err
 		}
 	}
-	p := &Pool{cfg: cfg, spawn: newSpawner(), changed: make(chan struct{}), live: map[*process]bool{}, drives: map[string]*drive{}}
+	p := &Pool{cfg: cfg, complain: func() {}, spawn: newSpawner(), changed: make(chan struct{}), live: map[*process]bool{}, drives: map[string]*drive{}}
 	p.node = cfg.Node
 	if p.node == "" {
 		if p.node, err = exec.LookPath("node"); err != nil {
@@ -110,8 +112,7 @@ func (p *Pool) checkUsers() {
 	for dir := p.cfg.Dir; ; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)
 		if err != nil || info.Mode().Perm()&0o001 == 0 {
-			p.cfg.Log.Warn("tasks are run by the server's own user: other users cannot enter a directory above theirs", "dir", dir)
-			p.cfg.BaseUID = 0
+			p.ownUser("other users cannot enter the directory " + dir)
 			return
 		}
 		if dir == filepath.Dir(dir) {
@@ -122,9 +123,14 @@ func (p *Pool) checkUsers() {
 	cmd.Dir, cmd.Env = p.cfg.Dir, []string{"PATH=" + os.Getenv("PATH")}
 	p.confine(cmd, "")
 	if out, err := p.spawn.output(ctx, cmd); err != nil || !strings.HasPrefix(out, "v") {
-		p.cfg.Log.Warn("tasks are run by the server's own user: another cannot start node", "node", p.node, "err", err)
-		p.cfg.BaseUID = 0
+		p.ownUser("another cannot start " + p.node)
 	}
+}
+
+// ownUser gives up on users of projects. It is told of once there is something to run.
+func (p *Pool) ownUser(why string) {
+	p.cfg.BaseUID = 0
+	p.complain = sync.OnceFunc(func() { p.cfg.Log.Warn("tasks are run by the server's own user: " + why) })
 }
 
 // Run takes runs and executes them until ctx ends; then runs that are under way have a while to end.

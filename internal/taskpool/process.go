@@ -59,6 +59,7 @@ type processKey struct {
 
 // launch starts a process for a run.
 func (p *Pool) launch(r Run, dir string, att *Attempt) (_ *process, err error) {
+	p.complain()
 	raw, err := os.ReadFile(filepath.Join(dir, indexManifest))
 	if err != nil {
 		return nil, err
