@@ -111,7 +111,9 @@ test("queues, schedules, tokens, variables and access tokens are looked after", 
 test("the CLI is let in by whoever may use the dashboard", async (t) => {
   const w = await world(t);
   const ask = (body) => fetch(`${w.server.url}/api/v1/token`, { method: "POST", body: JSON.stringify(body) });
-  const begun = await (await fetch(`${w.server.url}/api/v1/authorization-code`, { method: "POST", body: "{}" })).json();
+  const challenge = { codeChallenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", codeChallengeMethod: "S256" }; // the CLI sends one, and polls without its verifier
+  const begun = await (await fetch(`${w.server.url}/api/v1/authorization-code`, { method: "POST", body: JSON.stringify(challenge) })).json();
+  assert.equal((await ask({ authorizationCode: begun.authorizationCode, codeVerifier: "another" })).status, 400);
   assert.equal((await (await ask({ authorizationCode: begun.authorizationCode })).json()).token, null);
   const page = await openPage(t, w.server, { path: new URL(begun.url).pathname });
   await page.getByRole("button", { name: "Let it in" }).click();
