@@ -123,6 +123,16 @@ test("the CLI is let in by whoever may use the dashboard", async (t) => {
   assert.equal((await ask({ authorizationCode: begun.authorizationCode })).status, 400, "a code works once");
 });
 
+test("links that the CLI prints lead somewhere", async (t) => {
+  const w = await world(t);
+  await w.call("GET", "/api/v1/queues", undefined, "tr_prod_quartet"); // production is used
+  const page = await openPage(t, w.server, { path: "/projects/v3/proj_shop/deployments/abcd" });
+  await page.getByRole("heading", { level: 1, name: "Deployments" }).waitFor();
+  await page.waitForURL("**/tasks/deployments?env=prod");
+  await page.goto(`${w.server.url}/projects/v3/proj_shop/test?environment=dev`);
+  await page.getByRole("link", { name: "mail", exact: true }).waitFor();
+});
+
 test("the pages fit and are accessible", async (t) => {
   const w = await world(t);
   await w.call("POST", "/api/v1/tasks/mail/trigger", { payload: "{}", options: { payloadType: "application/json", tags: ["a-tag-that-is-rather-long"] } });

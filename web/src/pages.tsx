@@ -1,6 +1,7 @@
 // Every page, and the menu. A door's list becomes a page here: one route, one entry, one component.
 import type { ComponentType } from "preact";
 import { AppsPage } from "./pages/apps";
+import { CliLinkPage } from "./pages/clilink";
 import { CliLoginPage } from "./pages/clilogin";
 import { DeadPage } from "./pages/dead";
 import { DeploymentsPage } from "./pages/deployments";
@@ -55,6 +56,9 @@ export const routes: [pattern: string, page: ComponentType<PageProps>, title: st
   ["/tasks/batches", TaskBatchesPage, "Batches"],
   ["/tasks/deployments", DeploymentsPage, "Deployments"],
   ["/tasks/environment", TaskEnvironmentPage, "Keys and variables"],
+  ["/projects/v3/:project", CliLinkPage as ComponentType<PageProps>, "Tasks"],
+  ["/projects/v3/:project/:page", CliLinkPage as ComponentType<PageProps>, "Tasks"],
+  ["/projects/v3/:project/:page/:id", CliLinkPage as ComponentType<PageProps>, "Tasks"],
   ["/trigger/login/:code", CliLoginPage as ComponentType<PageProps>, "Log in"],
   ["/functions", FunctionsPage, "Functions"],
   ["/functions/:slug", FunctionPage as ComponentType<PageProps>, "Function"],
