@@ -23,6 +23,8 @@ type Build struct {
 	Indexing   func() error // called when the bundle is complete and its tasks are about to be looked for
 }
 
+const npm = "npm"
+
 // The manifests of a bundle: section 21.2.
 const (
 	buildManifest = "build.json"
@@ -139,8 +141,7 @@ func (p *Pool) install(ctx context.Context, project, dir string) error {
 		return err
 	}
 	if len(pkg.Dependencies) > 0 {
-		npm, err := exec.LookPath("npm")
-		if err != nil {
+		if _, err := exec.LookPath(npm); err != nil {
 			return badBundle("the bundle has dependencies, and this server finds no npm to install them with")
 		}
 		if err := p.run(ctx, project, dir, m.Build.Env, "npm install", npm, "install", "--no-audit", "--no-fund", "--no-save", "--no-package-lock"); err != nil {
@@ -165,6 +166,9 @@ func (p *Pool) run(ctx context.Context, project, dir string, env map[string]stri
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out, out
 	cmd.Env = environ(home, env, "NODE_ENV=production")
+	if name == npm {
+		cmd.Env = append(cmd.Env, installing()...)
+	}
 	cmd.WaitDelay = 5 * time.Second
 	p.confine(cmd, project)
 	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
@@ -190,13 +194,18 @@ func environ(home string, vars map[string]string, more ...string) []string {
 			env = append(env, name+"="+v)
 		}
 	}
+	for k, v := range vars { // a process does not mind the order
+		env = append(env, k+"="+v)
+	}
+	return env
+}
+
+// installing are the variables of the server that say where packages come from. Tasks do not get them: there may be a token among them.
+func installing() (env []string) {
 	for _, kv := range os.Environ() {
 		if strings.HasPrefix(strings.ToLower(kv), "npm_config_") {
 			env = append(env, kv)
 		}
-	}
-	for k, v := range vars { // a process does not mind the order
-		env = append(env, k+"="+v)
 	}
 	return env
 }
