@@ -32,6 +32,7 @@ const (
 	maxDeployments = maxWorkers + 50 // those that failed included
 	maxExternal    = 128             // characters of an external id
 	buildTime      = 15 * time.Minute
+	buildPause     = 5 * time.Second // after an error of the server's own
 )
 
 // Statuses of a deployment.
@@ -341,8 +342,17 @@ func (b *builds) start(env *environment, id string) {
 		case <-b.ctx.Done():
 			return
 		}
-		if err := env.build(b.ctx, id); err != nil && b.ctx.Err() == nil {
-			env.cfg.Log.Error("deployment", "env", env.Name, "id", id, "err", err)
+		for {
+			err := env.build(b.ctx, id)
+			if err == nil || b.ctx.Err() != nil {
+				return
+			}
+			env.cfg.Log.Error("a deployment stands still and is tried again", "env", env.Name, "id", id, "err", err)
+			select {
+			case <-time.After(buildPause):
+			case <-b.ctx.Done():
+				return
+			}
 		}
 	})
 }
@@ -392,7 +402,9 @@ func (env *environment) build(ctx context.Context, id string) error {
 		return nil // it is resumed
 	}
 	done := false
-	p, err = env.changeDeployment(ctx, id, func(p *deployment) error {
+	env.workers.register.Lock()
+	defer env.workers.register.Unlock()
+	_, err = env.changeDeployment(ctx, id, func(p *deployment) error {
 		switch {
 		case p.final():
 			return errStopped
@@ -405,17 +417,20 @@ func (env *environment) build(ctx context.Context, id string) error {
 		default:
 			p.Status, p.DeployedAt, done = deployDone, env.cfg.Now().UnixMilli(), true
 		}
+		if done && !p.Unpromoted { // before it is said: after a crash in between all is done again
+			return env.handTo(ctx, env.workers.named(p.Worker))
+		}
 		return nil
 	})
-	if err != nil || !done {
+	switch {
+	case err != nil && !errors.Is(err, errStopped):
+		return err
+	case !done:
 		env.pool.Forget(id)
-		return ignoreStopped(err)
-	}
-	if p.Unpromoted {
-		env.work.wake() // runs may wait for this version
 		return nil
 	}
-	return env.promoteTo(ctx, p)
+	env.work.wake() // runs may wait for this version
+	return nil
 }
 
 // errStopped says that a deployment has ended in the meantime.

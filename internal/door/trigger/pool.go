@@ -323,7 +323,7 @@ func (s source) Bundle(_ context.Context, name, id string) (io.ReadCloser, []byt
 		return nil, nil, taskpool.ErrLost
 	}
 	p := env.deployments.named(id)
-	if p == nil || p.Status != deployDone {
+	if p == nil {
 		return nil, nil, taskpool.ErrLost
 	}
 	index, err := env.pool.Index(id)
