@@ -189,7 +189,7 @@ async function startApp(server) {
   await until("the start of the worker", worker, () => worker.tail().includes("the worker is ready"));
   const cli = join(appDir, "node_modules/trigger.dev/dist/esm/index.js");
   const tasks = start("tasks", "TERM", process.execPath, [cli, "dev", "--skip-update-check", "--skip-telemetry", "--skip-platform-notifications"], {
-    cwd: appDir, env: environment({ ...point, APP_URL: server.appUrl, IMPORT_SECRET: secret, CI: "1" }),
+    cwd: appDir, env: environment({ ...point, APP_URL: server.appUrl, IMPORT_SECRET: secret, CI: "1", TMPDIR: dir }), // it leaves a cache where files are temporary
   });
   return { part, worker, tasks, url: server.appUrl, secret, token: point.QSTASH_TOKEN, taskKey: point.TRIGGER_SECRET_KEY };
 }
