@@ -445,10 +445,8 @@ func (p *Pool) disclaim(ctx context.Context, r Run) {
 		switch {
 		case errors.Is(err, ErrLost):
 			return
-		case err == nil && !strings.HasPrefix(s.Status, "EXECUTING") && s.Status != "PENDING_CANCEL" && s.Status != "PENDING_EXECUTING":
-			return
-		case err == nil && s.Status == "PENDING_EXECUTING":
-			return // its lease runs out, and costs it no attempt
+		case err == nil && !strings.HasPrefix(s.Status, "EXECUTING") && s.Status != "PENDING_CANCEL":
+			return // one that is PENDING_EXECUTING loses its lease in time, which costs it no attempt
 		case err == nil:
 			r.Snapshot = s.Snapshot
 			if _, err = p.cfg.Source.Complete(ctx, r, failed(r.ID, e)); err == nil || errors.Is(err, ErrLost) {

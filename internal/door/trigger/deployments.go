@@ -309,8 +309,9 @@ func (env *environment) createDeployment(r *http.Request) (any, error) {
 // forgetDeployments drops the oldest where there are too many: those that no run can be bound to any more.
 func (env *environment) forgetDeployments(ctx context.Context) {
 	list := env.deployments.all()
+	tooMany := len(list) - maxDeployments
 	for _, p := range list {
-		if len(list) <= maxDeployments {
+		if tooMany <= 0 {
 			return
 		}
 		if !p.final() || env.workers.named(p.Worker) != nil {
@@ -323,7 +324,7 @@ func (env *environment) forgetDeployments(ctx context.Context) {
 		env.deployments.drop(p.ID)
 		env.pool.Forget(p.ID)
 		_ = os.Remove(env.archive(p.Artifact)) // a file that stays does no harm
-		list = list[1:]
+		tooMany--
 	}
 }
 
