@@ -230,7 +230,7 @@ func (p *Pool) seal(dir string) error {
 // ensure makes the bundle of a run's deployment runnable here: on the machine that built it, it is.
 func (p *Pool) ensure(ctx context.Context, r Run) (dir string, err error) {
 	dir = p.dir(r.Deployment)
-	defer p.preparing.lock(r.Deployment)()
+	defer p.preparing.Lock(r.Deployment)()
 	if _, err := os.Stat(filepath.Join(dir, ready)); err == nil {
 		return dir, nil
 	}
@@ -303,25 +303,4 @@ func (t *tail) String() string {
 		return "…" + strings.ToValidUTF8(string(t.buf), "")
 	}
 	return strings.ToValidUTF8(string(t.buf), "")
-}
-
-// keyed are locks by name.
-type keyed struct {
-	mu sync.Mutex
-	of map[string]*sync.Mutex
-}
-
-func (k *keyed) lock(name string) (unlock func()) {
-	k.mu.Lock()
-	if k.of == nil {
-		k.of = map[string]*sync.Mutex{}
-	}
-	m := k.of[name]
-	if m == nil {
-		m = &sync.Mutex{}
-		k.of[name] = m
-	}
-	k.mu.Unlock()
-	m.Lock()
-	return m.Unlock
 }

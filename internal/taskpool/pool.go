@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/quartetjobs/quartet/internal/namedlock"
 )
 
 // Config of a Pool. Zero fields take the defaults that are named.
@@ -51,7 +53,7 @@ type Pool struct {
 
 	complain func() // of what tasks should have and do not
 
-	preparing keyed // deployments that are being made runnable
+	preparing namedlock.Set // deployments that are being made runnable
 
 	mu      sync.Mutex
 	changed chan struct{} // closed, and made anew, when there may be room

@@ -143,7 +143,7 @@ func (env *environment) createBatch(r *http.Request) (any, error) {
 func (env *environment) openBatch(ctx context.Context, b *batch) (cached bool, err error) {
 	keyRow := []byte("\x00trigger\x00" + env.Name + "\x00batchkey\x00" + b.Key)
 	if b.Key != "" {
-		unlock := env.locks.lock(string(keyRow))
+		unlock := env.locks.Lock(string(keyRow))
 		defer unlock()
 		if id, ok, err := env.cfg.Host.Get(ctx, store.Logs, keyRow); err != nil {
 			return false, err
@@ -185,7 +185,7 @@ func (env *environment) sendItems(r *http.Request) (any, error) {
 	if err := permit(r, "write:batch:"+id, "batchTrigger:tasks", "write:tasks"); err != nil {
 		return nil, err
 	}
-	unlock := env.locks.lock(id)
+	unlock := env.locks.Lock(id)
 	defer unlock()
 	b, err := env.readBatch(r.Context(), id)
 	if err != nil {

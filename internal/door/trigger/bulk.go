@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/quartetjobs/quartet/internal/engine"
+	"github.com/quartetjobs/quartet/internal/namedlock"
 	"github.com/quartetjobs/quartet/internal/store"
 )
 
@@ -61,7 +62,7 @@ func (d *Door) bulkRoutes() {
 
 // bulks are the actions that are under way.
 type bulks struct {
-	locks locks
+	locks namedlock.Set
 	kick  chan struct{} // there is something to do
 }
 
@@ -349,7 +350,7 @@ func (env *environment) abortBulk(r *http.Request) (any, error) {
 }
 
 func (env *environment) changeBulk(ctx context.Context, id string, change func(*bulk)) (*bulk, error) {
-	defer env.bulks.locks.lock(id)()
+	defer env.bulks.locks.Lock(id)()
 	b, err := env.readBulk(ctx, id)
 	if err != nil {
 		return nil, err

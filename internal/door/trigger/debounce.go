@@ -69,7 +69,7 @@ func (env *environment) debounceKey(o *order) []byte {
 // debounced puts off the run that has the order's key, or starts one that has it from now on.
 func (env *environment) debounced(ctx context.Context, o *order, c *engine.Start) (started, error) {
 	key := env.debounceKey(o)
-	defer env.bounces.lock(string(key))()
+	defer env.bounces.Lock(string(key))()
 	raw, ok, err := env.cfg.Host.Get(ctx, store.Logs, key)
 	if err != nil {
 		return started{}, err
@@ -103,7 +103,7 @@ func (env *environment) putOff(ctx context.Context, o *order, id engine.ID, at i
 	if x.status != statusDelayed || o.debounce.maxDelay > 0 && at > rec.QueuedAt+o.debounce.maxDelay {
 		return false, nil
 	}
-	unlock := env.locks.lock(rec.ID.String())
+	unlock := env.locks.Lock(rec.ID.String())
 	defer unlock()
 	if err := env.readNote(ctx, rec); err != nil {
 		return false, err

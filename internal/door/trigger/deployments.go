@@ -153,7 +153,7 @@ func (env *environment) loadDeployments(ctx context.Context) error {
 
 // changeDeployment stores what change makes of a copy of a deployment.
 func (env *environment) changeDeployment(ctx context.Context, id string, change func(p *deployment) error) (*deployment, error) {
-	defer env.locks.lock("deployment\x00" + id)()
+	defer env.locks.Lock("deployment\x00" + id)()
 	old := env.deployments.named(id)
 	if old == nil {
 		return nil, fail(http.StatusNotFound, "Deployment not found")
@@ -274,7 +274,7 @@ func (env *environment) createDeployment(r *http.Request) (any, error) {
 	if _, err := os.Stat(env.archive(key)); err != nil {
 		return nil, fail(http.StatusBadRequest, "The bundle %s was not uploaded", in.Artifact)
 	}
-	defer env.locks.lock("deploy\x00" + env.Name)()
+	defer env.locks.Lock("deploy\x00" + env.Name)()
 	if in.External != "" {
 		old := env.deployments.find(func(p *deployment) bool { return p.External == in.External })
 		switch {

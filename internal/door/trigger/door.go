@@ -21,7 +21,6 @@ import (
 	"maps"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +28,7 @@ import (
 	"github.com/quartetjobs/quartet/internal/auth"
 	"github.com/quartetjobs/quartet/internal/calls"
 	"github.com/quartetjobs/quartet/internal/engine"
+	"github.com/quartetjobs/quartet/internal/namedlock"
 	"github.com/quartetjobs/quartet/internal/shard"
 	"github.com/quartetjobs/quartet/internal/store"
 	"github.com/quartetjobs/quartet/internal/taskpool"
@@ -77,8 +77,8 @@ type Door struct {
 	tokens   tokens
 	sockets  sockets
 	requests requests
-	locks    locks
-	bounces  locks // of debounce keys
+	locks    namedlock.Set
+	bounces  namedlock.Set // of debounce keys
 	packets  packets
 	builds   builds
 	pool     *taskpool.Pool // makes deployments runnable
@@ -428,37 +428,3 @@ func (d *Door) submit(ctx context.Context, cmd engine.Command) (any, error) {
 }
 
 func (d *Door) newID() engine.ID { return d.cfg.NewID(d.cfg.Now().UnixMilli()) }
-
-// locks serialise what is read, changed and written back, by name. Whoever holds one may take another: only equal names wait for each other.
-type locks struct {
-	mu sync.Mutex
-	of map[string]*namedLock
-}
-
-type namedLock struct {
-	sync.Mutex
-	users int // who hold it or wait for it
-}
-
-func (l *locks) lock(name string) (unlock func()) {
-	l.mu.Lock()
-	if l.of == nil {
-		l.of = map[string]*namedLock{}
-	}
-	n := l.of[name]
-	if n == nil {
-		n = &namedLock{}
-		l.of[name] = n
-	}
-	n.users++
-	l.mu.Unlock()
-	n.Lock()
-	return func() {
-		n.Unlock()
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if n.users--; n.users == 0 {
-			delete(l.of, name)
-		}
-	}
-}

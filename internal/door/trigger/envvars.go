@@ -134,7 +134,7 @@ func (env *environment) taskVariables(r *http.Request) (any, error) {
 
 // changeVariables stores what change makes of a copy of the variables.
 func (env *environment) changeVariables(ctx context.Context, change func(of map[string]variable) error) error {
-	defer env.locks.lock("variables\x00" + env.Name)()
+	defer env.locks.Lock("variables\x00" + env.Name)()
 	of := maps.Clone(env.stored())
 	if of == nil {
 		of = map[string]variable{}

@@ -316,7 +316,7 @@ func (env *environment) begin(ctx context.Context, run string, token engine.ID, 
 	if err != nil {
 		return nil, err
 	}
-	unlock := env.locks.lock(rec.ID.String())
+	unlock := env.locks.Lock(rec.ID.String())
 	defer unlock()
 	if err := env.readNote(ctx, rec); err != nil {
 		return nil, err
@@ -455,7 +455,7 @@ func (env *environment) finish(ctx context.Context, run string, token engine.ID,
 	case !x.state.Held || x.state.Token != token || !x.state.Begun:
 		return nil, "", fail(http.StatusBadRequest, "Snapshot ID doesn't match the latest snapshot")
 	}
-	unlock := env.locks.lock(x.rec.ID.String())
+	unlock := env.locks.Lock(x.rec.ID.String())
 	ops, again, err := env.complete(ctx, x, c, requeue)
 	unlock()
 	if err != nil {

@@ -79,7 +79,7 @@ func (env *environment) edit(ctx context.Context, run string, change func(*recor
 	if err != nil {
 		return nil, err
 	}
-	unlock := env.locks.lock(rec.ID.String())
+	unlock := env.locks.Lock(rec.ID.String())
 	defer unlock()
 	if err := env.readNote(ctx, rec); err != nil {
 		return nil, err

@@ -294,7 +294,7 @@ func (env *environment) createSchedule(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer env.locks.lock("schedules")()
+	defer env.locks.Lock("schedules")()
 	list, err := env.schedules(r.Context())
 	if err != nil {
 		return nil, err

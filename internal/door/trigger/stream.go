@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/quartetjobs/quartet/internal/engine"
+	"github.com/quartetjobs/quartet/internal/namedlock"
 	"github.com/quartetjobs/quartet/internal/store"
 )
 
@@ -231,7 +232,7 @@ func (o *options) streams() string {
 
 // streams are the streams that are written to.
 type streams struct {
-	locks locks // held while a stream changes
+	locks namedlock.Set // held while a stream changes
 
 	mu      sync.Mutex
 	writers map[string]int // connections that write, by the stream's key

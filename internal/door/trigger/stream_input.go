@@ -35,7 +35,7 @@ func (env *environment) sendInput(r *http.Request) (any, error) {
 		return nil, err
 	}
 	ctx := r.Context()
-	defer env.streams.locks.lock(string(s.key()))()
+	defer env.streams.locks.Lock(string(s.key()))()
 	h, err := env.readHead(ctx, s)
 	if err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func (env *environment) waitInput(r *http.Request) (any, error) {
 		return nil, err
 	}
 	ctx := r.Context()
-	defer env.streams.locks.lock(string(s.key()))()
+	defer env.streams.locks.Lock(string(s.key()))()
 	h, err := env.readHead(ctx, s)
 	if err != nil {
 		return nil, err

@@ -89,7 +89,7 @@ type place struct {
 
 // addChunks adds chunks to a stream, without those that are there already.
 func (env *environment) addChunks(ctx context.Context, s stream, from place, texts [][]byte) error {
-	defer env.streams.locks.lock(string(s.key()))()
+	defer env.streams.locks.Lock(string(s.key()))()
 	h, err := env.readHead(ctx, s)
 	if err != nil {
 		return err

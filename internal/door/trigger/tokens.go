@@ -109,7 +109,7 @@ func (d *Door) saveTokens(ctx context.Context, list []accessToken) error {
 
 // newAccessToken makes an access token.
 func (d *Door) newAccessToken(ctx context.Context, name string) (string, error) {
-	defer d.locks.lock("tokens")()
+	defer d.locks.Lock("tokens")()
 	d.tokens.mu.RLock()
 	list := slices.Clone(d.tokens.list)
 	d.tokens.mu.RUnlock()
@@ -123,7 +123,7 @@ func (d *Door) newAccessToken(ctx context.Context, name string) (string, error) 
 
 // dropToken ends the life of the token with a hash.
 func (d *Door) dropToken(ctx context.Context, hash string) error {
-	defer d.locks.lock("tokens")()
+	defer d.locks.Lock("tokens")()
 	d.tokens.mu.RLock()
 	list := slices.Clone(d.tokens.list)
 	d.tokens.mu.RUnlock()

@@ -347,7 +347,7 @@ var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})
 // place starts the run of an order, or finds the one that its key names.
 func (env *environment) place(ctx context.Context, o *order) (started, error) {
 	if o.opts.Key != "" {
-		unlock := env.locks.lock(slugPrefix + o.opts.Task + "\x00" + o.opts.Key)
+		unlock := env.locks.Lock(slugPrefix + o.opts.Task + "\x00" + o.opts.Key)
 		defer unlock()
 	}
 	p, err := env.plan(ctx, o)

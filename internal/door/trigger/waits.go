@@ -135,7 +135,7 @@ func (env *environment) keyedToken(ctx context.Context, t *token, ttl string) (_
 		return t, false, err
 	}
 	key := []byte("\x00trigger\x00" + env.Name + "\x00tokenkey\x00" + t.Key)
-	unlock := env.locks.lock(string(key))
+	unlock := env.locks.Lock(string(key))
 	defer unlock()
 	if id, ok, err := env.cfg.Host.Get(ctx, store.Logs, key); err != nil {
 		return nil, false, err
@@ -229,7 +229,7 @@ func (env *environment) waitToken(r *http.Request) (any, error) {
 		return nil, err
 	}
 	id := r.PathValue("token")
-	unlock := env.locks.lock(id)
+	unlock := env.locks.Lock(id)
 	defer unlock()
 	t, err := env.readToken(ctx, id)
 	if err != nil {
@@ -254,7 +254,7 @@ func (env *environment) waitToken(r *http.Request) (any, error) {
 
 // finishToken completes a token, once. The rows are written with that, or without when it was completed before.
 func (env *environment) finishToken(ctx context.Context, id string, out tokenOutput, rows ...engine.RowPut) (any, error) {
-	unlock := env.locks.lock(id)
+	unlock := env.locks.Lock(id)
 	defer unlock()
 	t, err := env.readToken(ctx, id)
 	if err != nil {
