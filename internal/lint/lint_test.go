@@ -32,7 +32,7 @@ var floors = [][]string{
 	{"internal/keyspace/data"},
 	{"internal/keyspace/reply"},
 	{"internal/taskpool"},
-	{"internal/dispatch", "internal/auth", "internal/otlp", "internal/bullmq", "internal/expr", "internal/cron", "internal/telemetry", "internal/namedlock"},
+	{"internal/dispatch", "internal/auth", "internal/otlp", "internal/bullmq", "internal/expr", "internal/cron", "internal/telemetry", "internal/namedlock", "internal/durable"},
 }
 
 // machines must be deterministic: no clock, no chance, no goroutine, no network, no files.

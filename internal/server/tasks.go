@@ -11,6 +11,7 @@ import (
 
 	"github.com/quartetjobs/quartet/internal/auth"
 	"github.com/quartetjobs/quartet/internal/door/trigger"
+	"github.com/quartetjobs/quartet/internal/durable"
 	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/taskpool"
 )
@@ -107,7 +108,7 @@ func encryptionKey(configured auth.Secret, dir string) (auth.Secret, error) {
 		return "", err
 	}
 	key := auth.NewSecret()
-	return key, taskpool.WriteFile(name, strings.NewReader(key.Reveal()+"\n"))
+	return key, durable.WriteFile(name, strings.NewReader(key.Reveal()+"\n"))
 }
 
 // closeTasks removes what was only for this life of the server.

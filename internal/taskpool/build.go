@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/quartetjobs/quartet/internal/durable"
 )
 
 // Build is a deployment that is to be made runnable.
@@ -224,7 +226,7 @@ func (p *Pool) seal(dir string) error {
 	if err := p.disown(dir); err != nil {
 		return err
 	}
-	return errors.Join(os.WriteFile(filepath.Join(dir, ready), nil, 0o644), syncDir(dir))
+	return errors.Join(os.WriteFile(filepath.Join(dir, ready), nil, 0o644), durable.SyncDir(dir))
 }
 
 // ensure makes the bundle of a run's deployment runnable here: on the machine that built it, it is.
@@ -239,7 +241,7 @@ func (p *Pool) ensure(ctx context.Context, r Run) (dir string, err error) {
 		return "", err
 	}
 	name := dir + ".tar.gz"
-	err = WriteFile(name, archive)
+	err = durable.WriteFile(name, archive)
 	if err = errors.Join(err, archive.Close()); err != nil {
 		return "", err
 	}

@@ -35,44 +35,6 @@ func badBundle(format string, args ...any) error {
 	return &BuildError{Message: fmt.Sprintf(format, args...)}
 }
 
-// WriteFile stores what r gives as a file, which is on disk when it returns; a file that is there already is replaced as a whole.
-func WriteFile(name string, r io.Reader) (err error) {
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".upload-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()           // the error that brought us here is the one to report
-			_ = os.Remove(f.Name()) // what is left is swept at the next start
-		}
-	}()
-	if _, err = io.Copy(f, r); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), name); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(name))
-}
-
-func syncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // unpack extracts the files of a gzipped tar archive for which want is true.
 func unpack(archive io.Reader, dir string, want func(name string) bool) error {
 	zip, err := gzip.NewReader(archive)

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quartetjobs/quartet/internal/durable"
 	"github.com/quartetjobs/quartet/internal/namedlock"
 )
 
@@ -147,6 +148,9 @@ func (p *Pool) Run(ctx context.Context) error {
 	}
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	if err := durable.Sweep(p.cfg.Dir, 0); err != nil {
+		p.cfg.Log.Warn("remove bundles that were not fetched to their end", "err", err)
+	}
 	p.sweep(ctx)
 	var parts sync.WaitGroup
 	parts.Go(func() { p.watch(work) })

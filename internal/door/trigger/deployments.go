@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quartetjobs/quartet/internal/durable"
 	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/store"
 	"github.com/quartetjobs/quartet/internal/taskpool"
@@ -245,7 +246,7 @@ func (d *Door) takeUpload(w http.ResponseWriter, r *http.Request) error {
 		case part.FormName() != "file":
 			continue
 		}
-		return taskpool.WriteFile(d.archive(key), part)
+		return durable.WriteFile(d.archive(key), part)
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/quartetjobs/quartet/internal/auth"
 	"github.com/quartetjobs/quartet/internal/calls"
+	"github.com/quartetjobs/quartet/internal/durable"
 	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/namedlock"
 	"github.com/quartetjobs/quartet/internal/shard"
@@ -136,9 +137,12 @@ func (d *Door) Run(ctx context.Context) error {
 			return nil
 		}
 	}
-	close(d.prepared)
+	if err := durable.Sweep(d.cfg.Bundles, urlLife); err != nil { // what is younger may be under way
+		d.cfg.Log.Warn("remove bundles that were not uploaded to their end", "err", err)
+	}
 	d.builds.ctx = ctx
-	d.builds.resume(d.all())
+	d.builds.resume(d.all()) // before there are new ones, which are not to be built twice
+	close(d.prepared)
 	d.runBulks(ctx)
 	<-ctx.Done()
 	d.builds.all.Wait()

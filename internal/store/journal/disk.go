@@ -4,8 +4,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
 	"syscall"
+
+	"github.com/quartetjobs/quartet/internal/durable"
 )
 
 // Disk is what the journal does to files besides reading them. Tests put one that fails in the place of [OS].
@@ -38,7 +39,7 @@ func create(path string, size int64) (_ *os.File, err error) {
 	if err := f.Sync(); err != nil {
 		return nil, err
 	}
-	return f, syncDir(filepath.Dir(path))
+	return f, durable.SyncDir(filepath.Dir(path))
 }
 
 // fill allocates the blocks of a file by writing them.
@@ -66,20 +67,7 @@ func makeDir(path string) error {
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	return syncDir(parent)
-}
-
-// syncDir makes the names in a directory durable. Windows has no such call.
-func syncDir(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = d.Close() }() // only read
-	return d.Sync()
+	return durable.SyncDir(parent)
 }
 
 // isFull reports whether a write found no room on the file system, or in the user's quota.
