@@ -78,7 +78,8 @@ function start(name, signal, file, args, options) {
   const tail = () => readFileSync(log, "utf8").trim().split("\n").slice(-25).map((line) => `  | ${line}`).join("\n");
   const over = new Promise((_, fail) => {
     child.once("error", (err) => fail(new Trouble(`cannot start ${file}: ${err.message}`)));
-    child.once("exit", (code, signal) => fail(new Trouble(`${name} ended by itself (${signal ?? `status ${code}`}). Its last words:\n${tail()}`)));
+    // The end of the demo is the end of its parts, and their logs may be gone already.
+    child.once("exit", (code, signal) => stopping || fail(new Trouble(`${name} ended by itself (${signal ?? `status ${code}`}). Its last words:\n${tail()}`)));
   });
   over.catch(() => {}); // whoever waits for something of the child races with it
   return { over, tail };

@@ -51,6 +51,7 @@ test("queues and jobs are shown as they change, and failed jobs are retried", as
   await page.getByRole("button", { name: "Add one like it…" }).click();
   await page.getByRole("textbox", { name: "Data" }).fill('{"to":"eve@x","n":12345678901234567890}');
   await page.keyboard.press("Control+Enter");
+  await page.getByText("sends to eve@x").waitFor(); // the page is the new job's
   await page.locator(".sub").getByText("completed").waitFor();
   const [newest] = await w.queue.getCompleted(0, 0);
   assert.equal((await w.queue.getJob(newest.id)).data.to, "eve@x");
