@@ -27,6 +27,7 @@ import (
 type Options struct {
 	Seconds     bool // a field for the seconds in front of the others; without it a schedule fires at second 0
 	Descriptors bool // @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly, and @every with a duration
+	Last        bool // L as a day of the month, which is its last, and as a day of the week like 5L, which is the month's last Friday
 }
 
 // Schedule is a parsed cron expression. It is immutable and safe for concurrent use.
@@ -152,8 +153,10 @@ func (s *Schedule) nextLocal(from int64) int64 {
 // onDay reports whether s fires on a day. If the day of the month and the day of the week are both restricted, either
 // will do.
 func (s *Schedule) onDay(year int, month time.Month, day int) bool {
-	onDOM := s.dom.has(day)
-	onDOW := s.dow.has(int(time.Date(year, month, day, 0, 0, 0, 0, time.UTC).Weekday()))
+	weekday := int(time.Date(year, month, day, 0, 0, 0, 0, time.UTC).Weekday())
+	left := daysIn(year, month) - day
+	onDOM := s.dom.has(day) || left == 0 && s.dom.last != 0
+	onDOW := s.dow.has(weekday) || left < 7 && s.dow.last>>weekday&1 != 0
 	if s.dom.any || s.dow.any {
 		return onDOM && onDOW
 	}
@@ -183,6 +186,7 @@ func daysIn(year int, month time.Month) int {
 // set is what a field allows.
 type set struct {
 	bits uint64 // a bit for each value
+	last uint8  // a bit for each day of the week whose last one in a month it is; not 0 for the last day of a month
 	any  bool   // has a * or ? without a step: the field does not restrict
 	wild bool   // has a * or ?, with or without a step
 }

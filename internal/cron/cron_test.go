@@ -329,3 +329,55 @@ func BenchmarkParse(b *testing.B) {
 		_, _ = Parse(`*/5 1-5 * jan-mar MON,FRI`, Options{})
 	}
 }
+
+func TestLast(t *testing.T) {
+	t.Parallel()
+	f := func(spec, after string, want ...string) {
+		t.Helper()
+		s, err := Parse(spec, Options{Last: true})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		now := mustTime(t, after)
+		for _, want := range want {
+			if now = s.Next(now); now.Format(time.RFC3339) != want {
+				t.Errorf("%s fires at %s, want %s", spec, now.Format(time.RFC3339), want)
+			}
+		}
+	}
+	f(`0 0 L * *`, "2028-01-31T00:00:00Z", "2028-02-29T00:00:00Z", "2028-03-31T00:00:00Z", "2028-04-30T00:00:00Z")
+	f(`0 0 l 2 *`, "2028-03-01T00:00:00Z", "2029-02-28T00:00:00Z")
+	f(`0 0 15,L * *`, "2026-11-01T00:00:00Z", "2026-11-15T00:00:00Z", "2026-11-30T00:00:00Z")
+	f(`0 9 * * 5L`, "2026-11-01T00:00:00Z", "2026-11-27T09:00:00Z", "2026-12-25T09:00:00Z", "2027-01-29T09:00:00Z")
+	f(`0 9 * * friL`, "2026-11-01T00:00:00Z", "2026-11-27T09:00:00Z")
+	f(`0 9 * * 7L`, "2026-11-01T00:00:00Z", "2026-11-29T09:00:00Z")
+	f(`0 9 * * 0L`, "2026-11-01T00:00:00Z", "2026-11-29T09:00:00Z")
+	f(`0 9 * * 1,3L`, "2026-11-17T00:00:00Z", "2026-11-23T09:00:00Z", "2026-11-25T09:00:00Z", "2026-11-30T09:00:00Z")
+	f(`0 0 L * 5L`, "2026-11-01T00:00:00Z", "2026-11-27T00:00:00Z", "2026-11-30T00:00:00Z")
+	f(`TZ=Asia/Tokyo 0 0 L * *`, "2026-11-01T00:00:00Z", "2026-11-29T15:00:00Z")
+
+	for _, spec := range []string{`L * * * *`, `* L * * *`, `* * * L *`, `* * * * L`, `* * * * 8L`, `* * 5L * *`, `* * L-2 * *`, `* * L/2 * *`, `* * LL * *`, `* * * * LL`, `* * 1-L * *`} {
+		if _, err := Parse(spec, Options{Last: true}); err == nil {
+			t.Errorf("%s is allowed", spec)
+		}
+	}
+	for _, spec := range []string{`0 0 L * *`, `0 0 * * 5L`} {
+		if _, err := Parse(spec, everything); err == nil {
+			t.Errorf("%s is allowed although it was not asked for", spec)
+		}
+	}
+}
+
+func TestZones(t *testing.T) {
+	t.Parallel()
+	all := Zones()
+	if len(all) < 400 {
+		t.Errorf("%d zones", len(all))
+	}
+	for _, name := range all {
+		if _, err := time.LoadLocation(name); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -55,7 +55,7 @@ func (s *Schedule) parse(spec string, opt Options) error {
 		fields = append([]string{"0"}, fields...)
 	}
 	for i, to := range []*set{&s.second, &s.minute, &s.hour, &s.dom, &s.month, &s.dow} {
-		parsed, err := fieldRules[i].parse(fields[i])
+		parsed, err := fieldRules[i].parse(fields[i], opt.Last)
 		if err != nil {
 			return err
 		}
@@ -105,10 +105,14 @@ var fieldRules = [...]fieldRule{
 }
 
 // parse reads a list of ranges. Commas without anything between them do no harm.
-func (r *fieldRule) parse(field string) (set, error) {
+func (r *fieldRule) parse(field string, last bool) (set, error) {
 	var all set
 	for item := range strings.SplitSeq(field, ",") {
 		if item == "" {
+			continue
+		}
+		if day, ok := r.last(item); ok && last {
+			all.last |= day
 			continue
 		}
 		one, err := r.parseItem(item)
@@ -119,10 +123,26 @@ func (r *fieldRule) parse(field string) (set, error) {
 		all.any = all.any || one.any
 		all.wild = all.wild || one.wild
 	}
-	if all.bits == 0 {
+	if all.bits == 0 && all.last == 0 {
 		return set{}, r.wrong(field)
 	}
 	return all, nil
+}
+
+// last reads what is the last of its kind in a month, as set.last has it.
+func (r *fieldRule) last(item string) (day uint8, ok bool) {
+	text, ok := strings.CutSuffix(strings.ToUpper(item), "L")
+	if !ok {
+		return 0, false
+	}
+	switch {
+	case r.max == 31 && text == "":
+		return 1, true
+	case r.max == 6 && text != "":
+		v, ok := r.value(text)
+		return 1 << r.normal(v), ok
+	}
+	return 0, false
 }
 
 // parseItem reads a value, a range or a wildcard, each perhaps with a step.
