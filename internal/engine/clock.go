@@ -28,20 +28,19 @@ func (m *Machine) stopClocks(f *function) {
 
 func (m *Machine) setTick(c *cronState, after int64) {
 	c.tick = c.sched.Next(time.UnixMilli(after).UTC()).UnixMilli()
-	m.timers.start(&c.timer, c.tick+c.jitter(), timerCron, c)
+	m.timers.start(&c.timer, c.tick+TickDelay(c.fn.def.ID, c.tick, c.fn.def.Triggers[c.index].CronJitter), timerCron, c)
 }
 
-// jitter is a tick's delay: pseudo-random, but the same for the same function and tick, so that registering again does
-// not move it.
-func (c *cronState) jitter() int64 {
-	max := c.fn.def.Triggers[c.index].CronJitter
-	if max <= 0 {
+// TickDelay is by how much a tick of a function is late under a jitter, all in ms: pseudo-random, but the same for the same function and tick, so that
+// registering again does not move it.
+func TickDelay(fn UUID, tick, jitter int64) int64 {
+	if jitter <= 0 {
 		return 0
 	}
 	h := fnv.New64a()
-	h.Write(c.fn.def.ID[:])
-	h.Write(strconv.AppendInt(nil, c.tick, 10))
-	return int64(h.Sum64() % uint64(max))
+	h.Write(fn[:])
+	h.Write(strconv.AppendInt(nil, tick, 10))
+	return int64(h.Sum64() % uint64(jitter))
 }
 
 // tick starts a run for a tick and sets the timer for the next one. A tick that comes very late, because the server was
@@ -51,7 +50,7 @@ func (m *Machine) tick(c *cronState) {
 	tick := c.tick
 	m.put(store.Record{Table: store.Flow, Key: clockKey(f.def.ID, t.Cron), Value: encodeTAT(tick)})
 	next := tick
-	if m.now-tick > Minute {
+	if m.now-tick-TickDelay(f.def.ID, tick, t.CronJitter) > Minute {
 		next = m.now
 	}
 	m.setTick(c, next)

@@ -52,12 +52,13 @@ type Machine struct {
 	seq    uint64 // orders jobs of equal due time
 	dirty  []*run // runs whose live row must be written at the end of the command
 
-	flights map[ID]*flight
-	leases  map[ID]*flight // by run
-	pools   map[poolKey]*pool
-	limits  map[string]*limiter // concurrency and throttles that are in use
-	lanes   map[string]*lane    // lanes of runs with keys that hold a job
-	ring    ring
+	flights  map[ID]*flight
+	leases   map[ID]*flight // by run
+	pools    map[poolKey]*pool
+	limits   map[string]*limiter // concurrency and throttles that are in use
+	lanes    map[string]*lane    // lanes of runs with keys that hold a job
+	ring     ring
+	resuming heap[*lane] // lanes of runs whose workers wait for their slots
 
 	rates   map[string]int64 // rate limits: theoretical arrival time in µs
 	pending map[string]*pending

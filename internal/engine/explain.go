@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,6 +30,9 @@ func (m *Machine) explain(id ID) Explanation {
 	}
 	x := Explanation{Found: true}
 	for _, j := range r.jobs {
+		if fl := j.flight; fl != nil && fl.lease != nil && fl.lease.blocked && len(r.waits) > 0 {
+			continue // its worker waits with it
+		}
 		x.Reasons = append(x.Reasons, m.explainJob(j))
 	}
 	for _, w := range r.waits {
@@ -64,6 +68,9 @@ func (m *Machine) explainJob(j *job) Waiting {
 		v.Step = j.step.Name
 	}
 	switch {
+	case j.lane != nil && j.lane.state == laneParked:
+		v.What = "blocked"
+		v.Text, v.Until = explainLimit(j.lane.on, j.lane.group.limit, m.now)
 	case j.flight != nil && j.flight.lease != nil:
 		v.What, v.Text = "executing", "a worker has it"
 	case j.flight != nil:
@@ -80,9 +87,6 @@ func (m *Machine) explainJob(j *job) Waiting {
 		v.Text = fmt.Sprintf("attempt %d follows after a failure", j.attempt+1)
 	case j.timer.set():
 		v.What, v.Until, v.Text = "delayed", j.due, "is not due yet"
-	case j.lane != nil && j.lane.state == laneParked:
-		v.What = "blocked"
-		v.Text, v.Until = explainLimit(j.lane.on, j.lane.group.limit, m.now)
 	case !j.run.fn.def.Pulled && len(m.flights) >= m.cfg.MaxCalls:
 		v.What = "blocked"
 		v.Text = fmt.Sprintf("the server has its maximum of %d calls out", m.cfg.MaxCalls)
@@ -99,13 +103,14 @@ func explainLimit(l *limiter, limit int, now int64) (text string, until int64) {
 		return fmt.Sprintf("throttled to %d starts per %d ms", l.rate.Limit, l.rate.Period), gcraNext(l.tat, l.rate)
 	}
 	if q := l.queue; q != nil {
+		title := cmp.Or(q.def.Title, "the queue "+q.def.Name)
 		if q.def.Paused {
-			return fmt.Sprintf("the queue %s is paused", q.def.Name), 0
+			return title + " is paused", 0
 		}
 		if at, ok := q.next(now); ok {
-			return fmt.Sprintf("the queue %s has begun its %d calls of this period", q.def.Name, q.def.Rate), at
+			return fmt.Sprintf("%s has begun its %d calls of this period", title, q.def.Rate), at
 		}
-		return fmt.Sprintf("the queue %s is at its limit of %d", q.def.Name, q.def.Parallelism), 0
+		return fmt.Sprintf("%s is at its limit of %d", title, max(0, q.def.Parallelism)), 0
 	}
 	kind, rest, _ := strings.Cut(l.key, "\x00")
 	value := rest[strings.LastIndexByte(rest, 0)+1:]

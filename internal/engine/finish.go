@@ -86,6 +86,7 @@ func (m *Machine) finish(r *run, status Status, output []byte, reason string) {
 	m.put(store.Record{Table: store.Live, Key: RunKey(r.id)})
 	delete(m.runs, r.id)
 	m.free(r.held)
+	m.inQueues(r, -1)
 	r.jobs, r.held = nil, nil
 
 	if n := r.spec.name; n != nil {
@@ -102,7 +103,7 @@ func (m *Machine) finish(r *run, status Status, output []byte, reason string) {
 	if r.fn.def.Pulled {
 		m.notify(r)
 	}
-	if d := r.fn.def; !d.Silent {
+	if d := r.fn.def; !d.Silent && (status == Failed || !d.FailuresOnly) {
 		s := &Settle{Door: d.Door, Env: d.Env, Run: r.id, Status: status}
 		m.outbox[r.id] = s
 		var b encoder

@@ -60,12 +60,13 @@ type Keep struct {
 	Lapse Lapse
 }
 
-// Block makes a run that a worker has begun wait: it gives its slots up, and takes them back, without waiting for that, when all its waits
-// are done. OpSleep, OpWaitSignal, OpInvoke and OpStepDone count. Reply: bool, false when no worker has begun the run.
+// Block makes a run that a worker has begun wait: it gives its slots up, and goes on when all its waits are done and it has them again. It
+// comes first among those that wait for them. OpSleep, OpWaitSignal, OpInvoke and OpStepDone count. Reply: bool, false when no worker has begun the run.
 type Block struct {
-	Run  ID
-	Ops  []Op
-	Rows []RowPut
+	Run   ID
+	Short bool // it keeps its slots, unless it also waits for something that is not short
+	Ops   []Op
+	Rows  []RowPut
 }
 
 // ReadLease asks where a run of a Pulled function is. It changes nothing. Reply: LeaseState.
@@ -78,6 +79,7 @@ type LeaseState struct {
 	Begun     bool
 	Kept      bool // the worker that has it also had the attempt before, and has not begun
 	Blocked   bool // it waits, with its worker
+	Resuming  bool // it is Blocked, but only because it has no slots
 	Cancelled bool // its worker has yet to stop
 	Unended   bool
 	Started   bool // some worker took it some time
@@ -125,6 +127,7 @@ type lease struct {
 	lapse                Lapse
 	mark                 int
 	begun, kept, blocked bool
+	holds                bool // it is blocked and has its slots
 	blocking             bool // the ops of a Block are being applied
 	attempt              int  // of the run that was cancelled
 }
@@ -268,7 +271,7 @@ func (m *Machine) lapse(fl *flight) {
 // keepLease applies a failed attempt that the same worker repeats; false when it is something else.
 func (m *Machine) keepLease(c *Report, fl *flight) bool {
 	j := fl.job
-	if c.Keep == nil || j == nil || len(c.Ops) != 1 || c.Ops[0].Kind != OpRunFailed || c.Ops[0].Final || j.attempt+1 >= j.maxAttempts() || j.run.expired {
+	if c.Keep == nil || j == nil || len(c.Ops) != 1 || c.Ops[0].Kind != OpRunFailed || c.Ops[0].Final || j.attempt+1 >= j.maxAttempts() || j.run.expired || fl.lease.blocked {
 		return false
 	}
 	r, l := j.run, fl.lease
@@ -278,7 +281,6 @@ func (m *Machine) keepLease(c *Report, fl *flight) bool {
 	j.attempt++
 	j.gen++
 	l.begun, l.kept, l.hold, l.lapse = false, true, c.Keep.Hold, c.Keep.Lapse
-	m.unpark(fl)
 	m.timers.start(&l.timer, m.now+l.hold, timerLease, fl)
 	m.renew(fl)
 	return true
@@ -297,12 +299,16 @@ func (m *Machine) block(c *Block) bool {
 	}
 	r, l := fl.job.run, fl.lease
 	m.putRows(c.Rows)
+	m.leaveLane(fl.job)
 	if !l.blocked {
-		l.blocked, l.mark = true, len(r.steps)
-		m.free(fl.slots)
-		fl.slots = nil
+		l.blocked, l.holds, l.mark = true, true, len(r.steps)
 		m.renew(fl)
 		m.notify(r)
+	}
+	if l.holds && !c.Short {
+		l.holds = false
+		m.free(fl.slots)
+		fl.slots = nil
 	}
 	var p progress
 	l.blocking = true
@@ -317,33 +323,38 @@ func (m *Machine) block(c *Block) bool {
 	return true
 }
 
-// unblock lets a run go on whose waits are all done.
+// unblock lets a run whose waits are all done go on, or wait for its slots.
 func (m *Machine) unblock(r *run) {
 	fl := m.leases[r.id]
-	if r.ended || fl == nil || fl.job == nil || !fl.lease.blocked || fl.lease.blocking || len(r.waits) > 0 {
+	if r.ended || fl == nil || fl.job == nil || fl.job.lane != nil || !fl.lease.blocked || fl.lease.blocking || len(r.waits) > 0 {
 		return
 	}
-	m.unpark(fl)
+	if !fl.lease.holds {
+		m.line(fl.job)
+		return
+	}
+	m.goOn(fl)
+}
+
+// goOn lets the worker of a blocked run go on.
+func (m *Machine) goOn(fl *flight) {
+	fl.lease.blocked, fl.lease.holds = false, false
 	m.renew(fl)
-	m.notify(r)
+	m.notify(fl.job.run)
 }
 
-// unpark gives a blocked lease its slots back, whether there is room or not: its work is under way.
-func (m *Machine) unpark(fl *flight) {
-	if !fl.lease.blocked {
-		return
-	}
-	fl.lease.blocked = false
-	m.takeSlots(fl)
+// regain gives a lease that waited for its slots what its lane claims, and lets its worker go on.
+func (m *Machine) regain(ln *lane, j *job) {
+	j.lane = nil
+	j.flight.take(ln.claims)
+	m.goOn(j.flight)
 }
 
-// takeSlots takes what a lease holds while it works.
-func (m *Machine) takeSlots(fl *flight) {
-	cs := m.claims(fl.job, false)
+// take takes the slots that a lease holds while it works.
+func (fl *flight) take(cs []claim) {
 	for _, c := range cs {
 		c.limiter.used++
 		fl.slots = append(fl.slots, c.limiter)
-		c.limiter.refs-- // the slot keeps it
 	}
 }
 
@@ -373,6 +384,7 @@ func (m *Machine) readLease(id ID) (s LeaseState) {
 	if fl := m.leases[id]; fl != nil {
 		l := fl.lease
 		s.Held, s.Token, s.Begun, s.Kept, s.Blocked, s.Mark, s.Cancelled = true, fl.request, l.begun, l.kept, l.blocked, l.mark, fl.job == nil
+		s.Resuming = fl.job != nil && fl.job.lane != nil
 		if s.Cancelled {
 			s.Attempt = l.attempt
 		}
@@ -421,6 +433,7 @@ func (fl *flight) encode() encoder {
 	b.bool(9, l.lapse.Return)
 	b.int(10, l.lapse.Wait)
 	b.int(11, int64(l.lapse.Most))
+	b.bool(12, l.holds)
 	return b
 }
 
@@ -451,6 +464,8 @@ func parseLease(j *job, row []byte, failed *error) *flight {
 			l.lapse.Wait = int64(u)
 		case 11:
 			l.lapse.Most = int(u)
+		case 12:
+			l.holds = u != 0
 		}
 	})
 	if err != nil {
@@ -464,9 +479,14 @@ func (m *Machine) resumeLease(j *job) {
 	fl := j.flight
 	m.leases[fl.run] = fl
 	m.timers.start(&fl.lease.timer, m.now+fl.lease.hold, timerLease, fl)
-	if !fl.lease.blocked {
-		m.takeSlots(fl)
+	if !fl.lease.blocked || fl.lease.holds {
+		cs := m.claims(j, false)
+		fl.take(cs)
+		for _, c := range cs {
+			c.limiter.refs-- // the slot keeps it
+		}
 	}
+	m.unblock(j.run)
 }
 
 // NoteKey is the key of a row in Steps that a door keeps about a run. It stays as long as the history of the run, and is none of its steps.

@@ -121,8 +121,77 @@ func TestBlockedRunGivesItsSlotUp(t *testing.T) {
 		t.Errorf("leased %+v while the first waits", l)
 	}
 	b.advance(500)
-	if s := b.state(first); s.Blocked || !s.Begun || s.Mark != 0 {
-		t.Errorf("after the wait: %+v", s)
+	waits := b.state(first)
+	if !waits.Blocked || !waits.Resuming || waits.Token != blocked.Token {
+		t.Errorf("without a slot after the wait: %+v", waits)
+	}
+	if x := b.apply(&Explain{Run: first}).(Explanation); x.State != "blocked" || x.Reasons[0].Text != "the queue line is at its limit of 1" {
+		t.Errorf("explained as %+v", x)
+	}
+	b.crash(Config{})
+	if got := b.state(first); got != waits {
+		t.Errorf("after a restart %+v, before %+v", got, waits)
+	}
+	third := b.startPulled(Start{Queues: line, Priority: 3_600_000})
+	b.apply(&Cancel{Run: second, Reason: "it has not begun, so it leaves its slot at once"})
+	if s := b.state(first); s.Blocked || s.Resuming || !s.Begun || s.Mark != 0 || s.Token == waits.Token {
+		t.Errorf("with a slot after the wait: %+v", s)
+	}
+	if l := b.lease("current"); len(l) != 0 {
+		t.Errorf("leased %+v while the first has the slot; the third is %s", l, third)
+	}
+}
+
+func TestShortWaitKeepsItsSlot(t *testing.T) {
+	t.Parallel()
+	b := pulled(t)
+	line := []QueueJoin{{Queue: "line", Policy: &Policy{Parallelism: 1}}}
+	first, second := b.startPulled(Start{Queues: line}), b.startPulled(Start{Queues: line})
+	b.begin(b.lease("current")[0])
+	sleep := func(id string, short bool) {
+		t.Helper()
+		ops := []Op{{Kind: OpSleep, Step: Step{ID: id}, Until: b.now + 500}}
+		if !b.apply(&Block{Run: first, Short: short, Ops: ops}).(bool) {
+			t.Fatal("not blocked")
+		}
+	}
+	sleep("a", true)
+	if l := b.lease("current"); len(l) != 0 {
+		t.Errorf("leased %+v during a short wait", l)
+	}
+	b.crash(Config{})
+	if q := b.apply(&ReadQueues{Env: "e"}).([]QueueState); q[0].Active != 1 {
+		t.Errorf("%d slots are held", q[0].Active)
+	}
+	b.advance(500)
+	if s := b.state(first); s.Blocked || !s.Begun {
+		t.Errorf("after a short wait: %+v", s)
+	}
+	sleep("b", true)
+	sleep("c", false)
+	if l := b.lease("current"); len(l) != 1 || l[0].Run != second {
+		t.Errorf("leased %+v during a wait that is not only short", l)
+	}
+}
+
+func TestResumingRunOutlivesARegistration(t *testing.T) {
+	t.Parallel()
+	b := pulled(t)
+	line := []QueueJoin{{Queue: "line", Policy: &Policy{Parallelism: 1}}}
+	first, second := b.startPulled(Start{Queues: line}), b.startPulled(Start{Queues: line})
+	b.begin(b.lease("current")[0])
+	b.apply(&Block{Run: first, Ops: []Op{{Kind: OpSleep, Step: Step{ID: "a"}, Until: b.now + 500}}})
+	b.lease("current")
+	b.advance(500)
+	f := *b.m.fns[UUID{1}].def
+	f.MaxAttempts = 9
+	b.apply(&Register{App: App{Env: "e", Name: "a", Door: "d", Checksum: "other"}, Functions: []Function{f}})
+	if s := b.state(first); !s.Resuming || !s.Held {
+		t.Fatalf("after a registration: %+v", s)
+	}
+	b.apply(&Cancel{Run: second})
+	if s := b.state(first); s.Resuming || !s.Begun {
+		t.Errorf("with a slot: %+v", s)
 	}
 }
 

@@ -13,12 +13,15 @@ import (
 // Queue is a named lane with a policy that may change while work stands in it. Runs join queues when they are started, whatever
 // their function; a function's own Flow holds as well.
 type Queue struct {
-	Env  string
-	Name string // doors begin it with a word of their own, so that theirs do not meet
+	Env   string
+	Name  string // doors begin it with a word of their own, so that theirs do not meet
+	Title string `json:",omitempty"` // what people know it by, with its article; "": "the queue" and its name
+	// Passing queues are forgotten when no run is in them any more.
+	Passing bool `json:",omitempty"`
 	// PerRun holds a slot from the run's first call to its end, so that runs go one after the other, retries and waits included;
 	// otherwise a slot is held by each call. It never changes.
 	PerRun      bool
-	Parallelism int   // slots; 0: no limit
+	Parallelism int   // slots; 0: no limit, less: none
 	Rate        int   // calls that may begin within a window; 0: no limit
 	Period      int64 // ms; a window begins with its first call
 	Paused      bool  // no call begins, those that are out go on
@@ -36,6 +39,8 @@ type Policy struct {
 // QueueJoin puts a run into a queue, which is made if there is none.
 type QueueJoin struct {
 	Queue   string
+	Title   string  // of a queue that is made
+	Passing bool    // of a queue that is made
 	PerRun  bool    // of a queue that is made
 	Initial Policy  // of a queue that is made
 	Policy  *Policy // replaces what is not pinned, also for those who wait already; nil: leaves a queue as it is
@@ -44,8 +49,9 @@ type QueueJoin struct {
 // SetQueue changes a queue. Fields that are nil keep their value. Reply: bool, false when there is no such queue.
 type SetQueue struct {
 	Env, Name               string
-	Create                  bool // make it if there is none
-	PerRun                  bool // of a queue that is made
+	Create                  bool   // make it if there is none
+	Title                   string // of a queue that is made
+	PerRun                  bool   // of a queue that is made
 	Parallelism, Rate       *int
 	Period                  *int64
 	Paused                  *bool
@@ -74,6 +80,7 @@ type queue struct {
 	def          Queue
 	limiter      *limiter
 	start, count int64 // of the current window
+	runs         int   // that are in it
 }
 
 // free says whether one more call may begin now.
@@ -85,8 +92,8 @@ func (q *queue) room(now int64) int {
 		return 0
 	}
 	n := int(^uint(0) >> 1)
-	if q.def.Parallelism > 0 {
-		n = q.def.Parallelism - q.limiter.used
+	if q.def.Parallelism != 0 {
+		n = max(0, q.def.Parallelism) - q.limiter.used
 	}
 	if q.def.Rate > 0 {
 		n = min(n, q.def.Rate-q.counted(now))
@@ -118,7 +125,7 @@ func (m *Machine) join(env string, j *QueueJoin) {
 	made := q == nil
 	if made {
 		q = m.makeQueue(Queue{
-			Env: env, Name: j.Queue, PerRun: j.PerRun, Parallelism: j.Initial.Parallelism, Rate: j.Initial.Rate, Period: j.Initial.Period, Created: m.now,
+			Env: env, Name: j.Queue, Title: j.Title, Passing: j.Passing, PerRun: j.PerRun, Parallelism: j.Initial.Parallelism, Rate: j.Initial.Rate, Period: j.Initial.Period, Created: m.now,
 		})
 	}
 	before := q.def
@@ -170,7 +177,7 @@ func (m *Machine) setQueue(c *SetQueue) bool {
 		if !c.Create {
 			return false
 		}
-		q = m.makeQueue(Queue{Env: c.Env, Name: c.Name, PerRun: c.PerRun, Created: m.now})
+		q = m.makeQueue(Queue{Env: c.Env, Name: c.Name, Title: c.Title, PerRun: c.PerRun, Created: m.now})
 	}
 	if c.Delete {
 		m.deleteQueue(q)
@@ -194,6 +201,25 @@ func set[T any](to, from *T) {
 	if from != nil {
 		*to = *from
 	}
+}
+
+// inQueues counts a run in the queues that it has joined, n being 1 when it comes and -1 when it has ended.
+func (m *Machine) inQueues(r *run, n int) {
+	for _, name := range r.spec.routed().queues {
+		q := m.queues[queueKey(r.env(), name)]
+		if q == nil {
+			continue
+		}
+		if q.runs += n; q.runs <= 0 && n < 0 && q.passes() {
+			m.deleteQueue(q)
+		}
+	}
+}
+
+// passes says that a queue may be forgotten: nothing in it is remembered for those who come.
+func (q *queue) passes() bool {
+	d := &q.def
+	return d.Passing && d.Rate == 0 && !d.Paused && !d.PinParallelism && !d.PinRate
 }
 
 // deleteQueue lets everything in a queue go on without it. A run that held a slot still frees the limiter, which then is nobody's.

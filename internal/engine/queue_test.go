@@ -86,3 +86,43 @@ func (b *bench) done(c *Call) {
 		b.t.Fatal("an answer was refused")
 	}
 }
+
+func TestQueueWithoutSlots(t *testing.T) {
+	t.Parallel()
+	b := pulled(t)
+	run := b.startPulled(Start{Queues: []QueueJoin{{Queue: "line", Title: "the line", Policy: &Policy{Parallelism: -1}}}})
+	if l := b.lease("current"); len(l) != 0 {
+		t.Errorf("leased %+v", l)
+	}
+	if x := b.apply(&Explain{Run: run}).(Explanation); x.State != "blocked" || x.Reasons[0].Text != "the line is at its limit of 0" {
+		t.Errorf("explained as %+v", x)
+	}
+	b.apply(&SetQueue{Env: "e", Name: "line", Parallelism: new(1)})
+	if l := b.lease("current"); len(l) != 1 {
+		t.Errorf("leased %+v with a slot", l)
+	}
+}
+
+func TestPassingQueueIsForgotten(t *testing.T) {
+	t.Parallel()
+	b := pulled(t)
+	join := Start{Queues: []QueueJoin{{Queue: "key", Passing: true, Policy: &Policy{Parallelism: 1}}}}
+	there := func(want int, when string) {
+		t.Helper()
+		if q := b.apply(&ReadQueues{Env: "e"}).([]QueueState); len(q) != want {
+			t.Errorf("%s: %+v", when, q)
+		}
+	}
+	first, second := b.startPulled(join), b.startPulled(join)
+	b.apply(&Cancel{Run: first})
+	there(1, "with one run in it")
+	b.crash(Config{})
+	b.apply(&Cancel{Run: second})
+	there(0, "with none")
+	b.crash(Config{})
+	there(0, "after a restart")
+	third := b.startPulled(join)
+	b.apply(&SetQueue{Env: "e", Name: "key", Paused: new(true)})
+	b.apply(&Cancel{Run: third})
+	there(1, "paused by somebody")
+}

@@ -181,6 +181,7 @@ func (m *Machine) recoverCancel(r *run, raw []byte) error {
 
 // resumeRun puts a run that was read back into everything that watches it.
 func (m *Machine) resumeRun(r *run) {
+	m.inQueues(r, 1)
 	flow := &r.fn.def.Flow
 	if r.spec.single {
 		m.singles[singleKey{r.fn.def.ID, r.spec.singleton}] = r

@@ -80,7 +80,7 @@ func (m *Machine) replace(e *env, f *function) bool {
 	m.install(e, old)
 	m.startClocks(old, m.now)
 	for _, j := range ready {
-		m.ready(j)
+		m.line(j)
 	}
 	m.putFunction(def)
 	return true
@@ -139,7 +139,7 @@ func (m *Machine) takeJobs(f *function) []*job {
 	}
 	slices.SortFunc(jobs, func(a, b *job) int { return cmp.Compare(a.seq, b.seq) })
 	for _, j := range jobs {
-		m.withdraw(j)
+		m.leaveLane(j)
 	}
 	return jobs
 }

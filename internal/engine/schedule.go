@@ -19,9 +19,10 @@ type lane struct {
 	group  *waitGroup // when parked
 	on     *limiter   // what it is parked on
 	index  int32
-	pool   *pool // of a Pulled function: where it stands when it is ready, instead of with its function
-	first  bool  // jobs are first calls of runs
-	entry  bool  // jobs wait for their runs' places in queues, and then for the rest in another lane
+	pool   *pool        // of a Pulled function: where it stands when it is ready, instead of with its function
+	first  bool         // jobs are first calls of runs
+	entry  bool         // jobs wait for their runs' places in queues, and then for the rest in another lane
+	resume *heap[*lane] // jobs are with workers and wait for the slots they gave up: where it stands when it is ready
 }
 
 type laneState uint8
@@ -32,8 +33,15 @@ const (
 	laneParked           // waits in a limiter
 )
 
-func (l *lane) place() *int32       { return &l.index }
-func (l *lane) before(o *lane) bool { return l.jobs.top().before(o.jobs.top()) }
+func (l *lane) place() *int32 { return &l.index }
+
+// before puts those who are under way already before those who are not.
+func (l *lane) before(o *lane) bool {
+	if a, b := l.resume != nil, o.resume != nil; a != b {
+		return a
+	}
+	return l.jobs.top().before(o.jobs.top())
+}
 
 // flight is a call that is out. It outlives its run when that is cancelled: the slots it holds are real work elsewhere.
 type flight struct {
@@ -95,6 +103,11 @@ func (m *Machine) ready(j *job) {
 	j.await = false // what it waited for will not be asked for any more, however often it is tried
 	m.seq++
 	j.seq = m.seq
+	m.line(j)
+}
+
+// line puts a job into its lane.
+func (m *Machine) line(j *job) {
 	ln := m.laneFor(j)
 	j.lane = ln
 	ln.jobs.push(j)
@@ -114,14 +127,17 @@ func (m *Machine) offer(ln *lane) {
 		m.emit(&Work{Door: ln.fn.def.Door, Env: p.key.env, Pool: p.key.name})
 	}
 	ln.stand().push(ln)
-	if ln.pool == nil {
+	if ln.pool == nil && ln.resume == nil {
 		m.ring.push(ln.fn)
 	}
 }
 
 // stand is the heap that the lane is in when it is ready.
 func (ln *lane) stand() *heap[*lane] {
-	if ln.pool != nil {
+	switch {
+	case ln.resume != nil:
+		return ln.resume
+	case ln.pool != nil:
 		return &ln.pool.ready
 	}
 	return &ln.fn.ready
@@ -136,8 +152,25 @@ func (m *Machine) laneFor(j *job) *lane {
 		i = 0
 	}
 	entry := m.entering(j.run)
-	if entry {
+	resuming := j.flight != nil
+	switch {
+	case resuming:
+		i = 3
+	case entry:
 		i = 2
+	}
+	make := func(key string) *lane {
+		ln := &lane{key: key, fn: f, first: first, entry: entry}
+		switch {
+		case resuming:
+			ln.resume = &m.resuming
+			ln.claims = m.claims(j, false)
+		case entry:
+			ln.pool, ln.claims = m.poolOf(j), m.entryClaims(j.run)
+		default:
+			ln.pool, ln.claims = m.poolOf(j), m.claims(j, first)
+		}
+		return ln
 	}
 	keyed := first && flow.Throttle != nil && flow.Throttle.Key != ""
 	for _, c := range flow.Concurrency {
@@ -146,7 +179,7 @@ func (m *Machine) laneFor(j *job) *lane {
 	to := j.routed()
 	if !keyed && len(to.queues) == 0 && to.target == "" && to.pool == "" {
 		if f.lanes[i] == nil {
-			f.lanes[i] = &lane{fn: f, first: first, claims: m.claims(j, first), pool: m.poolOf(j)}
+			f.lanes[i] = make("")
 		}
 		return f.lanes[i]
 	}
@@ -171,12 +204,7 @@ func (m *Machine) laneFor(j *job) *lane {
 	key := b.String()
 	ln := m.lanes[key]
 	if ln == nil {
-		ln = &lane{key: key, fn: f, first: first, entry: entry, pool: m.poolOf(j)}
-		if entry {
-			ln.claims = m.entryClaims(j.run)
-		} else {
-			ln.claims = m.claims(j, first)
-		}
+		ln = make(key)
 		m.lanes[key] = ln
 	}
 	return ln
@@ -241,6 +269,9 @@ func (m *Machine) limiter(key string) *limiter {
 
 // pump makes all calls that may be made now.
 func (m *Machine) pump() {
+	for m.resuming.len() > 0 {
+		m.advance(&m.resuming, m.regain)
+	}
 	for len(m.flights) < m.cfg.MaxCalls && m.ring.len() > 0 {
 		f := m.ring.pop()
 		if f.ready.len() == 0 {
@@ -397,6 +428,7 @@ func (m *Machine) land(fl *flight) {
 		}
 	}
 	if fl.job != nil {
+		m.leaveLane(fl.job)
 		fl.job.flight = nil
 	}
 	m.free(fl.slots)
@@ -417,10 +449,15 @@ func (m *Machine) free(slots []*limiter) {
 // withdraw takes a job out of wherever it waits.
 func (m *Machine) withdraw(j *job) {
 	m.timers.stop(&j.timer)
+	m.leaveLane(j)
 	if j.flight != nil {
 		j.flight.job = nil
 		j.flight = nil
 	}
+}
+
+// leaveLane takes a job out of the lane that it waits in.
+func (m *Machine) leaveLane(j *job) {
 	ln := j.lane
 	if ln == nil {
 		return

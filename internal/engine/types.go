@@ -50,12 +50,15 @@ type Function struct {
 	Cancel      []CancelRule
 	Flow        Flow
 
-	Driven   bool   // its runs make no calls from the top: see Drive
-	Pulled   bool   // its calls are not made but handed out to workers that ask: see Lease
-	Pool     string // Pulled: what workers name when they ask; "": nobody does
-	Silent   bool   // its runs' ends are not turned into facts for the door (see Settle)
-	Archived bool   // no longer registered: starts nothing new, existing runs go on
-	Paused   bool   // starts nothing new: matches become skipped runs
+	Driven bool   // its runs make no calls from the top: see Drive
+	Pulled bool   // its calls are not made but handed out to workers that ask: see Lease
+	Pool   string // Pulled: what workers name when they ask; "": nobody does
+	Silent bool   // its runs' ends are not turned into facts for the door (see Settle)
+	// FailuresOnly: of its runs' ends only the failures are turned into facts.
+	FailuresOnly bool `json:",omitempty"`
+
+	Archived bool // no longer registered: starts nothing new, existing runs go on
+	Paused   bool // starts nothing new: matches become skipped runs
 }
 
 // Trigger starts runs: exactly one of Event and Cron is set.
@@ -146,7 +149,7 @@ type function struct {
 	keys     flowKeys
 	ready    heap[*lane] // lanes with a job that nothing is known to block
 	inRing   bool
-	lanes    [2]*lane // lanes of runs without keys: first calls, later calls
+	lanes    [4]*lane // lanes of runs without keys: first calls, later calls, none, those that resume
 }
 
 type trigger struct {
@@ -180,7 +183,7 @@ func compile(def *Function) (*function, error) {
 		ct := trigger{cond: c.program("triggers.expression", t.If)}
 		if t.Cron != "" {
 			// Each door has checked what its protocol allows; here everything is understood that any of them does.
-			s, err := cron.Parse(t.Cron, cron.Options{Seconds: true, Descriptors: true})
+			s, err := cron.Parse(t.Cron, cron.Options{Seconds: true, Descriptors: true, Last: true})
 			if err != nil {
 				return nil, &FieldError{Field: "triggers.cron", Err: err}
 			}

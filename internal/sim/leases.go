@@ -17,7 +17,9 @@ const (
 	pulledSlug = "pulled"
 	poolName   = "pool"
 	lineName   = "leased"
+	keyName    = "leased-by-" // and a key: these are forgotten when nobody is in them
 	lineSlots  = 3
+	keySlots   = 1
 	leaseHold  = 2000 // ms
 )
 
@@ -61,8 +63,10 @@ func newWorkers(seed uint64) *workers {
 
 func (w *workers) step() {
 	switch n := w.rng.IntN(100); {
-	case n < 12:
+	case n < 10:
 		w.start(nil)
+	case n < 12:
+		w.openOrClose(w.rng.IntN(2) == 0)
 	case n < 25:
 		w.lease()
 	case n < 60:
@@ -71,6 +75,7 @@ func (w *workers) step() {
 		w.seal()
 	case n < 84:
 		w.commit()
+		w.slots()
 	case n < 86:
 		w.fold()
 	case n < 94:
@@ -90,9 +95,12 @@ func (w *workers) step() {
 func (w *workers) start(parent *pulledRun) *engine.Start {
 	p := &pulledRun{id: w.newID(w.now)}
 	w.runs = append(w.runs, p)
-	policy := engine.Policy{Parallelism: lineSlots}
+	joins := []engine.QueueJoin{{Queue: lineName, Initial: engine.Policy{Parallelism: lineSlots}}}
+	if w.rng.IntN(2) == 0 {
+		joins = append(joins, engine.QueueJoin{Queue: keyName + string(rune('a'+w.rng.IntN(3))), Passing: true, Policy: &engine.Policy{Parallelism: keySlots}})
+	}
 	c := &engine.Start{
-		Env: env, Slug: pulledSlug, Run: p.id, Priority: int64(w.rng.IntN(3)) * 1000, Queues: []engine.QueueJoin{{Queue: lineName, Policy: &policy}},
+		Env: env, Slug: pulledSlug, Run: p.id, Priority: int64(w.rng.IntN(3)) * 1000, Queues: joins,
 		Events: []engine.Event{{Name: pulledSlug, Internal: true, Data: []byte(`{"k":0}`)}},
 	}
 	if w.rng.IntN(3) == 0 {
@@ -105,6 +113,30 @@ func (w *workers) start(parent *pulledRun) *engine.Start {
 		w.apply(c, func(v any) { p.started = v.(engine.StartReply).Outcome == engine.Started })
 	}
 	return c
+}
+
+// openOrClose takes all slots of the line away, or gives them back; those who have one keep it.
+func (w *workers) openOrClose(open bool) {
+	n := lineSlots
+	if !open {
+		n = -1
+	}
+	w.apply(&engine.SetQueue{Env: env, Name: lineName, Parallelism: &n}, nil)
+}
+
+// slots checks that never more runs have a slot than there are, whoever goes on after a wait or a crash.
+func (w *workers) slots() {
+	w.apply(&engine.ReadQueues{Env: env, Prefix: lineName}, func(v any) {
+		for _, q := range v.([]engine.QueueState) {
+			limit := keySlots
+			if q.Name == lineName {
+				limit = lineSlots
+			}
+			if q.Active > limit {
+				w.check.fail("queue %s: %d runs have a slot of %d", q.Name, q.Active, limit)
+			}
+		}
+	})
 }
 
 func (w *workers) find(id engine.ID) *pulledRun {
@@ -210,7 +242,7 @@ func (w *workers) wait(h *holding) {
 		}
 		ops = append(ops, op)
 	}
-	w.apply(&engine.Block{Run: h.run.id, Ops: ops}, func(v any) {
+	w.apply(&engine.Block{Run: h.run.id, Short: w.rng.IntN(3) == 0, Ops: ops}, func(v any) {
 		for i := range ops {
 			if c := ops[i].Child; c != nil {
 				w.find(c.Run).started = v.(bool)
@@ -286,6 +318,8 @@ func (w *workers) rest() error {
 	w.calm = true
 	w.disk.SetHook(nil)
 	w.flush()
+	w.openOrClose(true)
+	w.flush()
 	w.held = nil
 	for range 100_000 {
 		w.lease()
@@ -348,6 +382,9 @@ func (w *workers) atRest() error {
 		for _, q := range v.([]engine.QueueState) {
 			if q.Active != 0 || q.Waiting != 0 {
 				w.check.fail("queue %s has %d active and %d waiting at the end", q.Name, q.Active, q.Waiting)
+			}
+			if q.Name != lineName {
+				w.check.fail("queue %s is still there although nobody is in it", q.Name)
 			}
 		}
 	})
