@@ -141,10 +141,15 @@ func (c *common) config(errOut io.Writer, format string) (server.Config, error) 
 	if err != nil {
 		return server.Config{}, err
 	}
+	if c.EnvLimit < 1 {
+		return server.Config{}, errors.New("--environment-concurrency must be 1 or more; the dashboard can pause an environment")
+	}
+	tasks := c.tasks(c.Tasks)
+	tasks.Limit = c.EnvLimit
 	return server.Config{
 		Listen: listen, Retention: time.Duration(c.Retention), URLs: c.App, PollInterval: time.Duration(c.Poll), Retry: time.Duration(c.Retry),
 		Redis: server.Redis{Listen: c.Redis, Everysec: c.RedisSafe == "everysec", TLSCert: c.RedisCert, TLSKey: c.RedisKey, Upstream: c.RedisUp.Reveal()},
-		Tasks: c.tasks(c.Tasks), EncryptionKey: c.EncryptKey, DenyPrivate: c.Private == "deny", MaxCalls: c.MaxCalls, PerTarget: c.PerTarget, DrainTimeout: c.Drain, Version: version(), Log: log,
+		Tasks: tasks, EncryptionKey: c.EncryptKey, DenyPrivate: c.Private == "deny", MaxCalls: c.MaxCalls, PerTarget: c.PerTarget, DrainTimeout: c.Drain, Version: version(), Log: log,
 	}, nil
 }
 

@@ -188,10 +188,13 @@ func (s *Server) effect(e engine.Effect) {
 			s.trigger.Work(e)
 		}
 	case *engine.Settle:
-		if e.Door == qstash.Name {
+		switch {
+		case e.Door == qstash.Name:
 			s.qstash.Settle(e)
-		} else {
+		case e.Door != trigger.Name:
 			s.inngest.Settle(e)
+		case s.trigger != nil: // without its door a failure is told of later
+			s.trigger.Settle(e)
 		}
 	default:
 		panic(fmt.Sprintf("BUG: server: unknown effect %T", e))

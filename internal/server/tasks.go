@@ -23,6 +23,7 @@ type Tasks struct {
 	Active      int
 	Processes   int
 	Reuse       int
+	Limit       int // runs of an environment that are executed at once, on all machines; 0: the default of [trigger.Config]
 	BaseUID     int
 	Cgroup      string
 	Official    bool
@@ -55,7 +56,7 @@ func (s *Server) openTrigger(ids func(int64) engine.ID) error {
 	}
 	cfg := trigger.Config{
 		Host: s.host, Log: s.cfg.Log.With("component", "trigger"), NewID: ids, Env: keys.Environments[0].Name, Box: auth.NewBox(secret), Dev: keys.Dev,
-		Keys: keys.Trigger, AccessTokens: keys.TriggerTokens, Bundles: filepath.Join(dir, "bundles"), Origin: s.local, WorkerToken: t.WorkerToken,
+		Keys: keys.Trigger, AccessTokens: keys.TriggerTokens, Bundles: filepath.Join(dir, "bundles"), Origin: s.local, WorkerToken: t.WorkerToken, Limit: t.Limit, Client: s.client,
 	}
 	s.trigger = trigger.New(cfg)
 	pool.Source = s.trigger.Pool()

@@ -201,12 +201,12 @@ func (d *drive) look(ctx context.Context) (result json.RawMessage, over bool) {
 		d.proc.ask("CANCEL", map[string]any{"timeoutInMs": cancelTime.Milliseconds()}, cancelTime+time.Second)
 		d.proc.terminate()
 		return failed(d.run.ID, internalError("TASK_RUN_CANCELLED", "")), true
-	case s.Attempt != d.attempt || s.Status != "EXECUTING" && s.Status != "EXECUTING_WITH_WAITPOINTS":
+	case s.Attempt != d.attempt || s.Status != "EXECUTING" && !s.waits():
 		d.proc.kill()
 		return nil, true
 	}
 	d.run.Snapshot = s.Snapshot
-	d.pool.wait(d, s.Status == "EXECUTING_WITH_WAITPOINTS")
+	d.pool.wait(d, s.waits())
 	if s.Status == "EXECUTING" {
 		for _, w := range s.Completed {
 			if d.proc.send("RESOLVE_WAITPOINT", map[string]any{"version": "v1", "waitpoint": w}) != nil {
@@ -225,7 +225,7 @@ func (d *drive) complete(ctx context.Context, result json.RawMessage) (again boo
 		if errors.Is(err, ErrLost) {
 			// It may have moved on without being somebody else's: the process went on before it was told.
 			s, err := insist(ctx, nil, func() (*State, error) { return d.pool.cfg.Source.Latest(ctx, d.run) })
-			if err == nil && s.Snapshot != d.run.Snapshot && s.Attempt == d.attempt && (s.Status == "EXECUTING" || s.Status == "EXECUTING_WITH_WAITPOINTS" || s.Status == "PENDING_CANCEL") {
+			if err == nil && s.Snapshot != d.run.Snapshot && s.Attempt == d.attempt && (s.Status == "EXECUTING" || s.waits() || s.Status == "PENDING_CANCEL") {
 				d.run.Snapshot = s.Snapshot
 				continue
 			}

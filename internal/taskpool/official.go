@@ -61,7 +61,7 @@ func (d *drive) official(ctx context.Context) {
 // seeWaiting makes room for others while the run waits.
 func (d *drive) seeWaiting(ctx context.Context) {
 	if s, err := d.pool.cfg.Source.Latest(ctx, d.run); err == nil {
-		d.pool.wait(d, s.Status == "EXECUTING_WITH_WAITPOINTS")
+		d.pool.wait(d, s.waits())
 	}
 }
 

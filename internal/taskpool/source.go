@@ -84,3 +84,8 @@ type State struct {
 	Attempt   int               `json:"attempt"`
 	Completed []json.RawMessage `json:"completedWaitpoints"`
 }
+
+// waits says that the run waits, for what it asked for or for its slots.
+func (s *State) waits() bool {
+	return s.Status == "EXECUTING_WITH_WAITPOINTS" || s.Status == "QUEUED_EXECUTING"
+}

@@ -1,5 +1,7 @@
 // The pages of Trigger.dev tasks, against the API that their SDK uses.
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
+import { createServer } from "node:http";
 import { test } from "node:test";
 import { accessible, fitsWidth, later, openPage, settled, until } from "./lib/browser.mjs";
 import { startServer } from "../e2e/lib/server.mjs";
@@ -20,12 +22,12 @@ async function world(t) {
   ];
   const worker = await call("POST", "/api/v1/projects/proj_shop/background-workers", { engine: "V2", metadata: { contentHash: "h", packageVersion: "4.8.3", tasks, queues: [] } });
   const take = async () => (await call("POST", "/engine/v1/dev/dequeue", { currentWorker: worker.id, oldWorkers: [] })).dequeuedMessages;
-  /** Executes the next run that is due. */
-  const execute = async (output) => {
+  /** Executes the next run that is due, and lets it fail if there is an error. */
+  const execute = async (output, error) => {
     const [m] = await until("a run", async () => { const all = await take(); return all.length && all; });
     const path = (s, what) => `/engine/v1/dev/runs/${m.run.friendlyId}/snapshots/${s.friendlyId}/attempts/${what}`;
     const started = await call("POST", path(m.snapshot, "start"), {});
-    await call("POST", path(started.snapshot, "complete"), { completion: { ok: true, id: m.run.friendlyId, output: JSON.stringify(output), outputType: "application/json" } });
+    await call("POST", path(started.snapshot, "complete"), { completion: { id: m.run.friendlyId, ...(error ? { ok: false, error } : { ok: true, output: JSON.stringify(output), outputType: "application/json" }) } });
     return started.execution;
   };
   return { server, call, take, execute };
@@ -64,6 +66,49 @@ test("a task is tested, and its runs are found, replayed and cancelled", async (
   await page.getByText("No run fits these filters.").waitFor();
 });
 
+test("who is to be told of failures is told", async (t) => {
+  const w = await world(t);
+  const told = [];
+  const receiver = createServer(async (req, res) => {
+    let body = "";
+    for await (const chunk of req) body += chunk;
+    told.push({ body, signature: req.headers["x-trigger-signature-hmacsha256"] });
+    res.end();
+  });
+  await new Promise((ok) => receiver.listen(0, "127.0.0.1", ok));
+  later(t, () => receiver.close());
+  const page = await openPage(t, w.server, { path: "/tasks/alerts", expectErrors: [/400/] });
+  await page.getByText("Nobody is told yet.").waitFor();
+  await page.getByRole("button", { name: "New channel…" }).click();
+  await page.getByLabel("Name").fill("on call");
+  await page.getByLabel("URL").fill("nowhere");
+  await page.getByRole("button", { name: "Create" }).click();
+  await page.getByText("must be a URL").waitFor();
+  await page.getByLabel("URL").fill(`http://127.0.0.1:${receiver.address().port}/`);
+  await page.getByRole("button", { name: "Create" }).click();
+  const secret = await page.getByRole("region", { name: "Secret of the new channel" }).locator("code").first().innerText();
+  await accessible(page);
+  const signed = (m) => createHmac("sha256", secret).update(m.body).digest("hex") === m.signature;
+
+  await page.getByRole("button", { name: "Send a test" }).click();
+  await page.waitForURL("**/runs/*");
+  await page.getByText("completed").first().waitFor();
+  assert.ok(told.length === 1 && signed(told[0]), JSON.stringify(told));
+  assert.match(JSON.parse(told[0].body).object.run.error.message, /test of the alert channel on call/);
+
+  const { id } = await w.call("POST", "/api/v1/tasks/mail/trigger", { payload: "1", options: { ttl: 0, maxAttempts: 1, payloadType: "application/json" } });
+  await w.execute(undefined, { type: "STRING_ERROR", raw: "no stamps" });
+  await until("the alert", () => told.length === 2);
+  const { object } = JSON.parse(told[1].body);
+  assert.ok(signed(told[1]));
+  assert.deepEqual([object.run.id, object.run.error.raw], [id, "no stamps"]);
+
+  await page.goto(`${w.server.url}/tasks/alerts`);
+  await page.getByRole("button", { name: "Delete…" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await page.getByText("Nobody is told yet.").waitFor();
+});
+
 test("queues, schedules, tokens, variables and access tokens are looked after", async (t) => {
   const w = await world(t);
   const page = await openPage(t, w.server, { path: "/tasks/queues" });
@@ -71,6 +116,28 @@ test("queues, schedules, tokens, variables and access tokens are looked after", 
   await page.getByRole("row", { name: /mail 0 1 none/ }).getByRole("button", { name: "Pause" }).click();
   await page.getByText("paused", { exact: true }).waitFor();
   assert.deepEqual(await w.take(), []);
+  await page.getByRole("button", { name: "Resume", exact: true }).click();
+  await page.getByRole("row", { name: /mail 0 1 none/ }).getByRole("button", { name: "Limit…" }).click();
+  await page.getByLabel("Runs at once").fill("0");
+  await page.keyboard.press("Enter");
+  await page.getByRole("row", { name: /mail 0 1 0 instead of none/ }).waitFor();
+  assert.deepEqual(await w.take(), []);
+  await page.getByRole("button", { name: "Reset", exact: true }).click();
+  await page.getByRole("row", { name: /mail 0 1 none/ }).waitFor();
+
+  const environment = page.getByRole("region", { name: "The environment" });
+  await environment.getByRole("button", { name: "Limit of the environment…" }).click();
+  await page.getByLabel("Runs at once").fill("3");
+  await page.keyboard.press("Enter");
+  await environment.getByText("The environment executes 0 of at most 3 runs at once, and 1 wait. The server's own limit is 100.").waitFor();
+  await environment.getByRole("button", { name: "Pause the environment" }).click();
+  await environment.getByText("paused", { exact: true }).waitFor();
+  assert.deepEqual(await w.take(), []);
+  await accessible(page);
+  await environment.getByRole("button", { name: "Resume the environment" }).click();
+  await environment.getByRole("button", { name: "Reset the environment's limit" }).click();
+  await environment.getByText("The environment executes 0 of at most 100 runs at once").waitFor();
+  assert.equal((await w.take()).length, 1);
 
   await page.goto(`${w.server.url}/tasks/schedules`);
   await page.getByText("in the code").waitFor();
@@ -140,7 +207,7 @@ test("the pages fit and are accessible", async (t) => {
   await w.call("POST", "/api/v1/tasks/mail/trigger", { payload: "{}" }, "tr_prod_quartet");
   for (const width of [1280, 400]) {
     const page = await openPage(t, w.server, { width, scheme: width === 400 ? "dark" : "light" });
-    for (const p of ["/tasks", "/tasks/task?id=mail", "/tasks/runs", "/tasks/schedules", "/tasks/queues", "/tasks/tokens", "/tasks/batches", "/tasks/deployments?env=prod", "/tasks/environment", "/trigger/login/x"]) {
+    for (const p of ["/tasks", "/tasks/task?id=mail", "/tasks/runs", "/tasks/schedules", "/tasks/queues", "/tasks/tokens", "/tasks/batches", "/tasks/deployments?env=prod", "/tasks/alerts", "/tasks/environment", "/trigger/login/x"]) {
       await page.goto(w.server.url + p);
       await settled(page);
       await fitsWidth(page, `${p} at ${width}`);

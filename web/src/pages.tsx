@@ -21,6 +21,7 @@ import { RunPage } from "./pages/run";
 import { RunsPage } from "./pages/runs";
 import { SchedulesPage } from "./pages/schedules";
 import { TaskPage } from "./pages/task";
+import { TaskAlertsPage } from "./pages/taskalerts";
 import { TaskBatchesPage } from "./pages/taskbatches";
 import { TaskEnvironmentPage } from "./pages/taskenvironment";
 import { TaskQueuesPage } from "./pages/taskqueues";
@@ -55,6 +56,7 @@ export const routes: [pattern: string, page: ComponentType<PageProps>, title: st
   ["/tasks/tokens", TaskTokensPage, "Wait tokens"],
   ["/tasks/batches", TaskBatchesPage, "Batches"],
   ["/tasks/deployments", DeploymentsPage, "Deployments"],
+  ["/tasks/alerts", TaskAlertsPage, "Alerts"],
   ["/tasks/environment", TaskEnvironmentPage, "Keys and variables"],
   ["/projects/v3/:project", CliLinkPage as ComponentType<PageProps>, "Tasks"],
   ["/projects/v3/:project/:page", CliLinkPage as ComponentType<PageProps>, "Tasks"],
@@ -112,6 +114,7 @@ export const menu: { title: string; first?: boolean; tasks?: boolean; entries: M
       { path: "/tasks/tokens", text: "Wait tokens", icon: "input", key: "n" },
       { path: "/tasks/batches", text: "Batches", icon: "overview", key: "b" },
       { path: "/tasks/deployments", text: "Deployments", icon: "send", key: "p" },
+      { path: "/tasks/alerts", text: "Alerts", icon: "warning", key: "l" },
       { path: "/tasks/environment", text: "Keys and variables", icon: "apps", key: "v" },
     ],
   },

@@ -12,11 +12,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+	"github.com/quartetjobs/quartet/internal/calls"
 	"github.com/quartetjobs/quartet/internal/dispatch"
 	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/history"
-	"github.com/quartetjobs/quartet/internal/shard"
-	"github.com/quartetjobs/quartet/internal/store"
 )
 
 // The step of a message's run that is memoized while its last callbacks are under way.
@@ -53,7 +52,7 @@ func (d *Door) deliver(ctx context.Context, c *engine.Call) *engine.Report {
 	if err == nil && c.Steps {
 		return a.finish(ctx)
 	}
-	if gone(err) {
+	if calls.Gone(err) {
 		return nil
 	}
 	if err != nil {
@@ -61,7 +60,7 @@ func (d *Door) deliver(ctx context.Context, c *engine.Call) *engine.Report {
 		return a.rep
 	}
 	a.m = m
-	if err := a.make(ctx); gone(err) {
+	if err := a.make(ctx); calls.Gone(err) {
 		return nil
 	}
 	if a.delivered() {
@@ -70,11 +69,6 @@ func (d *Door) deliver(ctx context.Context, c *engine.Call) *engine.Report {
 		a.failed()
 	}
 	return a.rep
-}
-
-// gone says that an error is about the server and not about the message.
-func gone(err error) bool {
-	return errors.Is(err, shard.ErrUnavailable) || errors.Is(err, store.ErrClosed) || errors.Is(err, dispatch.ErrStopped)
 }
 
 // make makes the request of a message.
@@ -192,7 +186,7 @@ func (a *attempt) failed() {
 // finish ends the run of a message whose last callbacks are through.
 func (a *attempt) finish(ctx context.Context) *engine.Report {
 	steps, err := history.Steps(ctx, a.door.cfg.Host, a.call.Run)
-	if gone(err) {
+	if calls.Gone(err) {
 		return nil
 	}
 	for _, s := range steps {

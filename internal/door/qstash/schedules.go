@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/quartetjobs/quartet/internal/calls"
 	"github.com/quartetjobs/quartet/internal/cron"
 	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/history"
@@ -158,7 +159,7 @@ func (d *Door) tick(ctx context.Context, c *engine.Call) *engine.Report {
 		res, err = d.publish(ctx, &outgoing{
 			dest: s.Destination, config: s.config, body: s.Body, callerIP: s.CallerIP, schedule: s.ID, key: "tick:" + c.Run.String(),
 		})
-		if gone(err) {
+		if calls.Gone(err) {
 			return nil
 		}
 		if err == nil {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/quartetjobs/quartet/internal/calls"
 	"github.com/quartetjobs/quartet/internal/engine"
 )
 
@@ -33,7 +34,7 @@ func (d *Door) deliverStep(ctx context.Context, c *engine.Call) *engine.Report {
 	a := &stepAttempt{attempt: attempt{door: d, call: c, id: stepMessageID(c.Run, c.StepID), rep: &engine.Report{Run: c.Run, Request: c.Request}}}
 	a.rep.Call.Started = d.nowMS()
 	h, err := d.history(ctx, c.Run)
-	if gone(err) {
+	if calls.Gone(err) {
 		return nil
 	}
 	switch {
@@ -49,7 +50,7 @@ func (d *Door) deliverStep(ctx context.Context, c *engine.Call) *engine.Report {
 	}
 	a.h, a.step = h, h.byName[c.StepID]
 	a.m = a.message()
-	if err := a.send(ctx); gone(err) {
+	if err := a.send(ctx); calls.Gone(err) {
 		return nil
 	}
 	switch {

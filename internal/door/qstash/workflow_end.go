@@ -9,11 +9,9 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/history"
-	"github.com/quartetjobs/quartet/internal/shard"
 	"github.com/quartetjobs/quartet/internal/store"
 )
 
@@ -180,18 +178,7 @@ func (d *Door) cancelRuns(w http.ResponseWriter, r *http.Request) error {
 // Settle does what the end of a run asks for: whoever invoked it goes on, its failure is told, and what waits for it is forgotten. Each
 // part can be done again, and all of it is, until the engine hears that it was. It does not block.
 func (d *Door) Settle(s *engine.Settle) {
-	d.calls.Do(func(ctx context.Context) {
-		for wait := 20 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-			err := d.settle(ctx, s)
-			if err == nil || gone(err) && d.calls.Stopped() {
-				return // what is not settled comes back with the next start
-			}
-			if !gone(err) && !errors.Is(err, shard.ErrOverloaded) {
-				d.cfg.Log.Error("the end of a workflow run cannot be dealt with", "run", s.Run, "err", err)
-			}
-			time.Sleep(wait)
-		}
-	})
+	d.calls.Insist(d.cfg.Log.With("run", s.Run), "what follows from the end of a workflow run", func(ctx context.Context) error { return d.settle(ctx, s) })
 }
 
 func (d *Door) settle(ctx context.Context, s *engine.Settle) error {

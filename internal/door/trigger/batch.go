@@ -164,8 +164,7 @@ func (env *environment) openBatch(ctx context.Context, b *batch) (cached bool, e
 		rows = append(rows, engine.RowPut{Table: store.Logs, Key: keyRow, Value: []byte(b.ID), Expires: b.CreatedAt + rowLife})
 	}
 	if !b.Wait {
-		_, err := env.cfg.Host.Submit(ctx, &engine.Put{Rows: rows})
-		return false, err
+		return false, env.put(ctx, rows...)
 	}
 	parent, err := env.mustRead(ctx, b.Parent)
 	if err != nil {
@@ -286,8 +285,7 @@ func (env *environment) fillBatch(r *http.Request, b *batch, items []*batchItem)
 	b.Sealed = true
 	row := env.batchRow(b)
 	if !b.Wait {
-		_, err := env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{row}})
-		return err
+		return env.put(ctx, row)
 	}
 	_, err := env.cfg.Host.Submit(ctx, &engine.Signal{Env: env.Name, Name: b.ID, Value: []byte("null"), Rows: []engine.RowPut{row}})
 	return err

@@ -149,8 +149,7 @@ func (env *environment) createBulk(r *http.Request) (any, error) {
 		for _, id := range ids {
 			runs = append(runs, id[:]...)
 		}
-		_, err = env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{{Table: store.Logs, Key: env.bulkRunsKey(b.ID), Value: runs, Expires: b.CreatedAt + rowLife}, env.bulkRow(b)}})
-		return b.ID, err
+		return b.ID, env.put(ctx, engine.RowPut{Table: store.Logs, Key: env.bulkRunsKey(b.ID), Value: runs, Expires: b.CreatedAt + rowLife}, env.bulkRow(b))
 	})
 	if err != nil {
 		return nil, err
@@ -356,8 +355,7 @@ func (env *environment) changeBulk(ctx context.Context, id string, change func(*
 		return nil, err
 	}
 	change(b)
-	_, err = env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{env.bulkRow(b)}})
-	return b, err
+	return b, env.put(ctx, env.bulkRow(b))
 }
 
 // openBulks are the actions that are under way, the oldest first.

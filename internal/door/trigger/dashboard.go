@@ -72,6 +72,8 @@ func (d *Door) dashboardRoutes() {
 		return e.describe(r), nil
 	})
 	d.route("POST "+inside+"key", secret, (*environment).rotate)
+	d.route("GET "+inside+"limit", secret, (*environment).getLimit)
+	d.route("POST "+inside+"limit", secret, (*environment).changeLimit)
 	d.route("GET "+inside+"tasks", secret, (*environment).listTasks)
 	d.route("GET "+inside+"batches", secret, (*environment).listBatches)
 	d.route("GET "+inside+"tokens", secret, (*environment).listAccessTokens)
@@ -106,7 +108,7 @@ func (env *environment) rotate(r *http.Request) (any, error) {
 	row := env.environmentRow
 	row.SealedKey = env.cfg.Box.Seal(newKey(env.Slug), env.Name)
 	put := engine.RowPut{Table: store.Meta, Key: environmentKey(env.Name), Value: mustJSON(row)}
-	if _, err := env.cfg.Host.Submit(r.Context(), &engine.Put{Rows: []engine.RowPut{put}}); err != nil {
+	if err := env.put(r.Context(), put); err != nil {
 		return nil, err
 	}
 	key, err := env.keyOf(&row)

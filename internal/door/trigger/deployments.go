@@ -62,6 +62,7 @@ type deployment struct {
 	By          string          `json:"triggeredVia,omitempty"`
 	CreatedAt   int64           `json:"createdAt"`
 	DeployedAt  int64           `json:"deployedAt,omitempty"`
+	EndedAt     int64           `json:"endedAt,omitempty"`
 	Worker      string          `json:"worker,omitempty"` // friendly
 	Error       *buildError     `json:"error,omitempty"`
 	Reason      string          `json:"canceledReason,omitempty"`
@@ -163,12 +164,16 @@ func (env *environment) changeDeployment(ctx context.Context, id string, change 
 	if err := change(&p); err != nil {
 		return nil, err
 	}
+	if p.final() && !old.final() {
+		p.EndedAt = env.cfg.Now().UnixMilli()
+		defer env.tellLate()
+	}
 	return &p, env.saveDeployment(ctx, &p)
 }
 
 func (env *environment) saveDeployment(ctx context.Context, p *deployment) error {
 	row := engine.RowPut{Table: store.Meta, Key: env.metaKey("deployment", p.ID), Value: mustJSON(p)}
-	if _, err := env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{row}}); err != nil {
+	if err := env.put(ctx, row); err != nil {
 		return err
 	}
 	env.deployments.set(p)
@@ -319,7 +324,7 @@ func (env *environment) forgetDeployments(ctx context.Context) {
 			continue
 		}
 		row := engine.RowPut{Table: store.Meta, Key: env.metaKey("deployment", p.ID)}
-		if _, err := env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{row}}); err != nil {
+		if err := env.put(ctx, row); err != nil {
 			return // the next one tries again
 		}
 		env.deployments.drop(p.ID)

@@ -6,7 +6,7 @@
 //
 // Where to look: identity.go says who asks, packet.go reads and writes payloads; dev.go and worker.go are what the CLI does before there are
 // runs, socket.go how it hears of changes; execution.go is the life of an attempt, waits.go what a run waits for; trigger.go, debounce.go and batch.go start
-// runs, runs.go tells of them, bulk.go changes many, schedules.go starts them by the clock,
+// runs, runs.go tells of them, bulk.go changes many, schedules.go starts them by the clock, alerts.go and alertsend.go tell others of failures;
 // realtime.go lets clients follow them; telemetry.go keeps what tasks tell of themselves, and trace.go gives it
 // back; stream.go and its neighbours are what they stream to others, and what others send them.
 package trigger
@@ -27,6 +27,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/quartetjobs/quartet/internal/auth"
 	"github.com/quartetjobs/quartet/internal/calls"
+	"github.com/quartetjobs/quartet/internal/dispatch"
 	"github.com/quartetjobs/quartet/internal/durable"
 	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/namedlock"
@@ -59,9 +60,11 @@ type Config struct {
 	Env   string                   // the server's own environment, which is the first project's development, or what the first key is for
 	Box   *auth.Box                // for what must be secret at rest
 	Dev   bool                     // any key is accepted
+	Limit int                      // runs that are executed at once in each environment for which nobody set another limit; default 100
 
-	Bundles string        // directory in which the archives of deployments are kept
-	Origin  func() string // where processes of this machine reach the server
+	Bundles string           // directory in which the archives of deployments are kept
+	Origin  func() string    // where processes of this machine reach the server
+	Client  *dispatch.Client // sends alerts
 
 	Keys         []auth.Secret // secret keys of the first project's environments; what follows tr_ says which each is for
 	WorkerToken  auth.Secret   // of pools on other machines; without one there are none
@@ -97,6 +100,9 @@ type Door struct {
 func New(cfg Config) *Door {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Limit == 0 {
+		cfg.Limit = defaultLimit
 	}
 	d := &Door{cfg: cfg, prepared: make(chan struct{}), mux: http.NewServeMux(), builds: builds{ctx: context.Background(), turn: make(chan struct{}, 1)}}
 	d.calls.Host = cfg.Host
@@ -142,6 +148,9 @@ func (d *Door) Run(ctx context.Context) error {
 	}
 	d.builds.ctx = ctx
 	d.builds.resume(d.all()) // before there are new ones, which are not to be built twice
+	for _, env := range d.all() {
+		env.tellLate()
+	}
 	close(d.prepared)
 	d.runBulks(ctx)
 	<-ctx.Done()
@@ -320,6 +329,7 @@ func (d *Door) routes() {
 	d.scheduleRoutes()
 	d.packetRoutes()
 	d.queueRoutes()
+	d.alertRoutes()
 	d.realtimeRoutes()
 	d.telemetryRoutes()
 	d.traceRoutes()
@@ -429,6 +439,12 @@ func do[T any](ctx context.Context, d interface {
 
 func (d *Door) submit(ctx context.Context, cmd engine.Command) (any, error) {
 	return d.cfg.Host.Submit(ctx, cmd)
+}
+
+// put writes rows, all or none.
+func (d *Door) put(ctx context.Context, rows ...engine.RowPut) error {
+	_, err := d.cfg.Host.Submit(ctx, &engine.Put{Rows: rows})
+	return err
 }
 
 func (d *Door) newID() engine.ID { return d.cfg.NewID(d.cfg.Now().UnixMilli()) }

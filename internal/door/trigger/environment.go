@@ -58,6 +58,7 @@ type environment struct {
 	deployments deployments
 	vars        variables
 	overrides   overrides
+	channels    channels
 	lists       lists
 	presence    presence
 	seen        seenKeys
@@ -211,7 +212,7 @@ func (d *Door) open(ctx context.Context, row environmentRow) error {
 		return err
 	}
 	env.key.Store(&key)
-	if err := errors.Join(env.load(ctx), env.loadVariables(ctx), env.loadDeployments(ctx), env.loadOverrides(ctx)); err != nil {
+	if err := errors.Join(env.load(ctx), env.loadVariables(ctx), env.loadDeployments(ctx), env.loadOverrides(ctx), env.loadLimit(ctx), env.loadChannels(ctx)); err != nil {
 		return err
 	}
 	d.envs.mu.Lock()
@@ -335,7 +336,7 @@ func (d *Door) useProject(ctx context.Context, ref string) (string, error) {
 		return "", invalid("there are more than %d projects", maxEnvironments)
 	}
 	list = append(slices.Clone(list), projectRow{Ref: ref, CreatedAt: d.cfg.Now().UnixMilli()})
-	if _, err := d.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{{Table: store.Meta, Key: projectRows, Value: mustJSON(list)}}}); err != nil {
+	if err := d.put(ctx, engine.RowPut{Table: store.Meta, Key: projectRows, Value: mustJSON(list)}); err != nil {
 		return "", err
 	}
 	d.envs.mu.Lock()
@@ -360,7 +361,7 @@ func (d *Door) make(ctx context.Context, project, slug, branch string) (*environ
 		row.SealedKey = d.cfg.Box.Seal(newKey(slug), row.Name)
 	}
 	put := engine.RowPut{Table: store.Meta, Key: environmentKey(row.Name), Value: mustJSON(row)}
-	if _, err := d.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{put}}); err != nil {
+	if err := d.put(ctx, put); err != nil {
 		return nil, err
 	}
 	if err := d.open(ctx, row); err != nil {

@@ -150,7 +150,7 @@ func (env *environment) changeVariables(ctx context.Context, change func(of map[
 		return invalid("an environment can have %d variables with %d bytes in all", maxVariables, maxAllValues)
 	}
 	row := engine.RowPut{Table: store.Meta, Key: env.metaKey("variables", ""), Value: mustJSON(of)}
-	if _, err := env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{row}}); err != nil {
+	if err := env.put(ctx, row); err != nil {
 		return err
 	}
 	env.vars.mu.Lock()

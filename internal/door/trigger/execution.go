@@ -188,6 +188,8 @@ func (x *execution) executionStatus() string {
 		return "PENDING_CANCEL"
 	case !s.Unended:
 		return "FINISHED"
+	case s.Held && s.Resuming:
+		return "QUEUED_EXECUTING"
 	case s.Held && s.Blocked:
 		return "EXECUTING_WITH_WAITPOINTS"
 	case s.Held && (s.Begun || s.Kept):

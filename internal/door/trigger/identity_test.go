@@ -40,8 +40,11 @@ func TestScopes(t *testing.T) {
 type emptyHost struct{}
 
 func (emptyHost) Submit(_ context.Context, cmd engine.Command) (any, error) {
-	if _, ok := cmd.(*engine.Register); ok {
+	switch cmd.(type) {
+	case *engine.Register:
 		return engine.RegisterReply{}, nil
+	case *engine.ReadQueues:
+		return []engine.QueueState(nil), nil
 	}
 	return nil, nil
 }

@@ -87,8 +87,7 @@ func (env *environment) edit(ctx context.Context, run string, change func(*recor
 	if err := change(rec); err != nil {
 		return nil, err
 	}
-	_, err = env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{env.noteRow(rec.ID, &rec.note)}})
-	return rec, err
+	return rec, env.put(ctx, env.noteRow(rec.ID, &rec.note))
 }
 
 func (env *environment) putMetadata(r *http.Request) (any, error) {

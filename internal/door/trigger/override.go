@@ -13,16 +13,15 @@ import (
 )
 
 // Section 11.1: a limit that somebody set by hand is a row, and holds instead of the one that is declared. The engine's queues follow it; they are made to
-// again when the server starts, in case it was killed in between. A queue whose limit is 0 stands still like one that is paused.
+// again when the server starts, in case it was killed in between.
 
 // maxLimit bounds the limit of a queue.
 const maxLimit = 100_000
 
 // override is a limit that was set by hand.
 type override struct {
-	Limit  int   `json:"limit"`
-	At     int64 `json:"at"`               // ms
-	Paused bool  `json:"paused,omitempty"` // as somebody set it, whatever the limit is
+	Limit int   `json:"limit"`
+	At    int64 `json:"at"` // ms
 }
 
 // overrides are those of all queues, by name.
@@ -82,7 +81,7 @@ func (env *environment) loadOverrides(ctx context.Context) error {
 				return fmt.Errorf("decode limit of queue %s: %w", queue, err)
 			}
 			env.overrides.set(queue, v)
-			if err := env.follow(ctx, queue, v.Paused); err != nil {
+			if err := env.follow(ctx, queue); err != nil {
 				return err
 			}
 		}
@@ -94,20 +93,16 @@ func (env *environment) loadOverrides(ctx context.Context) error {
 }
 
 // follow makes the engine's queues what is set for a queue.
-func (env *environment) follow(ctx context.Context, queue string, paused bool) error {
-	limit := env.limitOf(env.workers.newest(), queue)
-	n := 0
-	if limit != nil {
-		n, paused = max(1, *limit), paused || *limit == 0
-	}
-	if _, err := env.cfg.Host.Submit(ctx, &engine.SetQueue{Env: env.Name, Name: namePrefix + queue, Paused: &paused}); err != nil {
-		return err
-	}
+func (env *environment) follow(ctx context.Context, queue string) error {
+	n := parallelism(env.limitOf(env.workers.newest(), queue))
 	states, err := do[[]engine.QueueState](ctx, env, &engine.ReadQueues{Env: env.Name, Prefix: slots(queue, "")})
 	if err != nil {
 		return err
 	}
 	for i := range states {
+		if states[i].Parallelism == n {
+			continue
+		}
 		if _, err := env.cfg.Host.Submit(ctx, &engine.SetQueue{Env: env.Name, Name: states[i].Name, Parallelism: &n}); err != nil {
 			return err
 		}
@@ -116,29 +111,23 @@ func (env *environment) follow(ctx context.Context, queue string, paused bool) e
 }
 
 // change writes what is set for a queue, nil for nothing, and makes the engine follow.
-func (env *environment) change(ctx context.Context, s *engine.QueueState, queue string, v *override, paused bool) error {
+func (env *environment) change(ctx context.Context, queue string, v *override) error {
 	row := engine.RowPut{Table: store.Meta, Key: env.overrideKey(queue)}
 	if v != nil {
 		row.Value = mustJSON(v)
 	}
-	if _, err := env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{row}}); err != nil {
+	if err := env.put(ctx, row); err != nil {
 		return err
 	}
 	env.overrides.set(queue, v)
-	s.Paused = paused
-	return env.follow(ctx, queue, paused)
+	return env.follow(ctx, queue)
 }
 
-// overrideQueue sets the limit of a queue by hand. Runs that were triggered before, when it had none, are not held to it.
+// overrideQueue sets the limit of a queue by hand.
 func (env *environment) overrideQueue(ctx context.Context, s *engine.QueueState, limit int) error {
 	env.overrides.changing.Lock()
 	defer env.overrides.changing.Unlock()
-	queue := strings.TrimPrefix(s.Name, namePrefix)
-	v := &override{Limit: limit, At: env.cfg.Now().UnixMilli(), Paused: s.Paused}
-	if old := env.overrides.of(queue); old != nil {
-		v.Paused = old.Paused
-	}
-	return env.change(ctx, s, queue, v, v.Paused)
+	return env.change(ctx, strings.TrimPrefix(s.Name, namePrefix), &override{Limit: limit, At: env.cfg.Now().UnixMilli()})
 }
 
 // resetQueue gives a queue its declared limit again.
@@ -146,23 +135,8 @@ func (env *environment) resetQueue(ctx context.Context, s *engine.QueueState) er
 	env.overrides.changing.Lock()
 	defer env.overrides.changing.Unlock()
 	queue := strings.TrimPrefix(s.Name, namePrefix)
-	old := env.overrides.of(queue)
-	if old == nil {
+	if env.overrides.of(queue) == nil {
 		return fail(http.StatusBadRequest, "Queue is not overridden")
 	}
-	return env.change(ctx, s, queue, nil, old.Paused)
-}
-
-// pauseQueue pauses a queue or lets it go on.
-func (env *environment) pauseQueue(ctx context.Context, s *engine.QueueState, paused bool) error {
-	env.overrides.changing.Lock()
-	defer env.overrides.changing.Unlock()
-	queue := strings.TrimPrefix(s.Name, namePrefix)
-	if v := env.overrides.of(queue); v != nil {
-		v.Paused = paused
-		return env.change(ctx, s, queue, v, paused)
-	}
-	s.Paused = paused
-	_, err := env.cfg.Host.Submit(ctx, &engine.SetQueue{Env: env.Name, Name: s.Name, Paused: &paused})
-	return err
+	return env.change(ctx, queue, nil)
 }

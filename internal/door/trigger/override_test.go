@@ -85,7 +85,7 @@ func TestOverride(t *testing.T) {
 	change("pause", `{"type":"custom","action":"pause"}`, "true 5 5 3 5 true")
 	change("concurrency/override", `{"type":"custom","concurrencyLimit":0}`, "true 0 0 3 0 true")
 	change("pause", `{"type":"custom","action":"resume"}`, "false 0 0 3 0 true")
-	expect("with a limit of 0", 1, true)
+	expect("with a limit of 0", -1, false)
 	var none struct {
 		Messages []any `json:"dequeuedMessages"`
 	}
@@ -94,15 +94,14 @@ func TestOverride(t *testing.T) {
 	}
 
 	// As after a restart in the middle of it: the row is there, and the engine does not know.
-	paused := false
-	if _, err := b.host.Submit(t.Context(), &engine.SetQueue{Env: "dev", Name: namePrefix + "q", Paused: &paused}); err != nil {
+	if _, err := b.host.Submit(t.Context(), &engine.SetQueue{Env: "dev", Name: slots("q", ""), Parallelism: new(7)}); err != nil {
 		t.Fatal(err)
 	}
 	b.env().overrides.set("q", nil)
 	if err := b.env().loadOverrides(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	expect("after a restart", 1, true)
+	expect("after a restart", -1, false)
 	change("concurrency/reset", `{"type":"custom"}`, "false 3 3 3 - false")
 	expect("after a reset", 3, false)
 

@@ -85,7 +85,7 @@ func (env *environment) storePacket(w http.ResponseWriter, r *http.Request, name
 	}
 	value := append([]byte(r.Header.Get("Content-Type")+"\x00"), body...)
 	row := engine.RowPut{Table: store.Logs, Key: env.packetKey(name), Value: value, Expires: env.cfg.Now().UnixMilli() + rowLife}
-	if _, err := env.cfg.Host.Submit(r.Context(), &engine.Put{Rows: []engine.RowPut{row}}); err != nil {
+	if err := env.put(r.Context(), row); err != nil {
 		env.writeError(w, r, err)
 		return
 	}

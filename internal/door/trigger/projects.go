@@ -274,7 +274,7 @@ func (d *Door) archiveBranch(r *http.Request) (any, error) {
 	if err := env.retire(r.Context()); err != nil {
 		return nil, err
 	}
-	if _, err := d.cfg.Host.Submit(r.Context(), &engine.Put{Rows: []engine.RowPut{{Table: store.Meta, Key: environmentKey(env.Name)}}}); err != nil {
+	if err := d.put(r.Context(), engine.RowPut{Table: store.Meta, Key: environmentKey(env.Name)}); err != nil {
 		return nil, err
 	}
 	d.envs.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"math"
 	"net/http"
 	"net/url"
@@ -13,7 +14,7 @@ import (
 )
 
 // Sections 11 and 22.2: a queue is two of the engine's. One stands for its name and is what is paused; the other has the slots, and every
-// concurrency key has one of its own.
+// concurrency key has one of its own. All runs of an environment stand in a third, which is the environment's.
 
 const (
 	namePrefix = "trigger:queue:"
@@ -34,13 +35,29 @@ func queueID(name string) string {
 // slots is the engine's queue with the slots for a key.
 func slots(name, key string) string { return slotPrefix + name + "\x00" + key }
 
-// joins are the engine's queues that a run stands in.
-func joins(name, key string, limit *int) []engine.QueueJoin {
-	j := []engine.QueueJoin{{Queue: namePrefix + name}}
-	if limit != nil {
-		j = append(j, engine.QueueJoin{Queue: slots(name, key), Policy: &engine.Policy{Parallelism: max(1, *limit)}})
+// parallelism is a limit, nil for none, as the engine has it.
+func parallelism(limit *int) int {
+	switch {
+	case limit == nil:
+		return 0
+	case *limit == 0:
+		return -1
 	}
-	return j
+	return *limit
+}
+
+// joins are the engine's queues that a run stands in.
+func (env *environment) joins(name, key string, limit *int) []engine.QueueJoin {
+	title := "the queue " + strings.TrimPrefix(name, slugPrefix)
+	keyed := title
+	if key != "" {
+		keyed = fmt.Sprintf("the concurrency key %q of %s", key, title)
+	}
+	return []engine.QueueJoin{
+		env.limitJoin(),
+		{Queue: namePrefix + name, Title: title},
+		{Queue: slots(name, key), Title: keyed, Passing: key != "", Policy: &engine.Policy{Parallelism: parallelism(limit)}},
+	}
 }
 
 // limitQueues gives queues that exist the limits of a new worker; a limit that somebody set by hand stays.
@@ -51,10 +68,7 @@ func (env *environment) limitQueues(ctx context.Context, w *worker) error {
 	}
 	for i := range states {
 		name, _, _ := strings.Cut(strings.TrimPrefix(states[i].Name, slotPrefix), "\x00")
-		n := 0
-		if limit := env.limitOf(w, name); limit != nil {
-			n = max(1, *limit)
-		}
+		n := parallelism(env.limitOf(w, name))
 		if states[i].PinParallelism || states[i].Parallelism == n {
 			continue
 		}
@@ -79,7 +93,6 @@ func (env *environment) queueView(s *engine.QueueState) map[string]any {
 		v["concurrencyLimit"], limits["current"], limits["base"] = *l, *l, *l
 	}
 	if o := env.overrides.of(name); o != nil {
-		v["paused"] = o.Paused // it may stand still for its limit
 		v["concurrencyLimit"], limits["current"], limits["override"], limits["overriddenAt"] = o.Limit, o.Limit, o.Limit, iso(o.At)
 	}
 	v["concurrency"] = limits
@@ -145,7 +158,9 @@ func (env *environment) changeQueue(r *http.Request) (any, error) {
 			if in.Action != "pause" && in.Action != "resume" {
 				return fail(http.StatusBadRequest, "the action is pause or resume")
 			}
-			return env.pauseQueue(r.Context(), s, in.Action == "pause")
+			s.Paused = in.Action == "pause"
+			_, err := env.cfg.Host.Submit(r.Context(), &engine.SetQueue{Env: env.Name, Name: s.Name, Paused: &s.Paused})
+			return err
 		},
 		"/concurrency/override": func(s *engine.QueueState) error {
 			if in.Limit == nil || *in.Limit < 0 || *in.Limit > maxLimit || *in.Limit != math.Trunc(*in.Limit) {

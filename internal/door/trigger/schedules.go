@@ -4,16 +4,17 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/quartetjobs/quartet/internal/calls"
+	"github.com/quartetjobs/quartet/internal/cron"
 	"github.com/quartetjobs/quartet/internal/engine"
-	"github.com/quartetjobs/quartet/internal/shard"
 	"github.com/quartetjobs/quartet/internal/store"
 )
 
@@ -30,12 +31,20 @@ type schedule struct {
 	Timezone  string `json:"timezone"`
 	Key       string `json:"deduplicationKey,omitempty"`
 	External  string `json:"externalId,omitempty"`
+	Window    string `json:"window,omitempty"`
 	CreatedAt int64  `json:"createdAt"`
 
 	active bool
 }
 
 func (d *Door) scheduleRoutes() {
+	d.anyone("GET /api/v1/timezones", func(_ *Door, r *http.Request) (any, error) {
+		zones := cron.Zones()
+		if r.URL.Query().Get("excludeUtc") == "true" {
+			zones = slices.DeleteFunc(zones, func(name string) bool { return name == "UTC" })
+		}
+		return map[string]any{"timezones": zones}, nil
+	})
 	d.route("POST /api/v1/schedules", secret, (*environment).createSchedule)
 	d.route("GET /api/v1/schedules", secret, (*environment).listSchedules)
 	d.route("GET /api/v1/schedules/{id}", secret, func(env *environment, r *http.Request) (any, error) {
@@ -86,15 +95,23 @@ func (env *environment) findSchedule(ctx context.Context, id string) (*schedule,
 	return nil, fail(http.StatusNotFound, "Schedule not found")
 }
 
+func (env *environment) scheduleFunction(s *schedule) engine.UUID {
+	return engine.UUID(uuid.NewSHA1(idSpace, []byte(env.Name+"\x00"+scheduleSlug+s.ID)))
+}
+
 // putSchedule makes or changes a schedule.
 func (env *environment) putSchedule(ctx context.Context, s *schedule) error {
+	window, err := s.window()
+	if err != nil {
+		return err
+	}
 	config := mustJSON(s)
 	name := scheduleSlug + s.ID
 	rep, err := do[engine.RegisterReply](ctx, env, &engine.Register{
 		App: engine.App{ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(env.Name+"\x00app\x00"+name))), Env: env.Name, Name: name, Door: Name, Checksum: string(config)},
 		Functions: []engine.Function{{
-			ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(env.Name+"\x00"+name))), Env: env.Name, App: name, Slug: name, Name: "schedule of " + s.Task, Door: Name,
-			Config: config, MaxAttempts: 5, Silent: true, Triggers: []engine.Trigger{{Cron: zoned(s.Cron, s.Timezone), CronEvent: "trigger/schedule"}},
+			ID: env.scheduleFunction(s), Env: env.Name, App: name, Slug: name, Name: "schedule of " + s.Task, Door: Name, Config: config, MaxAttempts: 5, Silent: true,
+			Triggers: []engine.Trigger{{Cron: zoned(s.Cron, s.Timezone), CronEvent: "trigger/schedule", CronJitter: window}},
 		}},
 	})
 	if err != nil {
@@ -103,9 +120,43 @@ func (env *environment) putSchedule(ctx context.Context, s *schedule) error {
 	return rep.Err
 }
 
+// window is the time, in ms, by which the ticks of a schedule may be late, each by its own part of it: section 10.2.
+func (s *schedule) window() (int64, error) {
+	if s.Window == "" {
+		return 0, nil
+	}
+	wrong := invalid("Invalid window: '%s'. It is whole minutes or hours of at most a day, like 30m or 2h, or a part of the time between two ticks, like 30%%", s.Window)
+	m := windowForm.FindStringSubmatch(s.Window)
+	if m == nil {
+		return 0, wrong
+	}
+	n, _ := strconv.ParseInt(m[1], 10, 64) // four digits
+	switch m[2] {
+	case "%":
+		c, err := parseCron(s.Cron, s.Timezone)
+		if err != nil || n > 100 {
+			return 0, wrong
+		}
+		next := c.Next(time.UnixMilli(s.CreatedAt))
+		return c.Next(next).Sub(next).Milliseconds() * n / 100, nil
+	case "h":
+		n *= engine.Hour
+	default:
+		n *= engine.Minute
+	}
+	if n > engine.Day {
+		return 0, wrong
+	}
+	return n, nil
+}
+
+var windowForm = regexp.MustCompile(`^([0-9]{1,4})(m|h|%)$`)
+
 func (env *environment) dropSchedule(ctx context.Context, id string) error {
-	_, err := env.cfg.Host.Submit(ctx, &engine.RemoveApp{Env: env.Name, Name: scheduleSlug + id})
-	return err
+	if _, err := env.cfg.Host.Submit(ctx, &engine.RemoveApp{Env: env.Name, Name: scheduleSlug + id}); err != nil {
+		return err
+	}
+	return env.put(ctx, engine.RowPut{Table: store.Meta, Key: env.metaKey("tick", id)})
 }
 
 // declareSchedules makes the declared schedules those of a worker: section 10.3.
@@ -130,7 +181,7 @@ func (env *environment) declareSchedules(ctx context.Context, w *worker) error {
 			s.ID, s.CreatedAt = o.ID, o.CreatedAt
 			delete(old, t.ID)
 		}
-		s.Cron, s.Timezone = t.Schedule.Cron, t.Schedule.Timezone
+		s.Cron, s.Timezone, s.Window = t.Schedule.Cron, t.Schedule.Timezone, t.Schedule.Window
 		if err := env.putSchedule(ctx, s); err != nil {
 			return err
 		}
@@ -143,8 +194,14 @@ func (env *environment) declareSchedules(ctx context.Context, w *worker) error {
 	return nil
 }
 
-// Call is a tick. It does not block.
-func (d *Door) Call(c *engine.Call) { d.calls.Go(c, d.tick) }
+// Call is a tick or an alert. It does not block.
+func (d *Door) Call(c *engine.Call) {
+	if strings.HasPrefix(c.Fn.Slug, channelSlug) {
+		d.calls.Go(c, d.deliver)
+		return
+	}
+	d.calls.Go(c, d.tick)
+}
 
 // tick triggers the task of a schedule.
 func (d *Door) tick(ctx context.Context, c *engine.Call) *engine.Report {
@@ -160,7 +217,7 @@ func (d *Door) tick(ctx context.Context, c *engine.Call) *engine.Report {
 		v, err = env.fire(ctx, c, s)
 	}
 	switch {
-	case errors.Is(err, shard.ErrUnavailable), errors.Is(err, store.ErrClosed):
+	case calls.Gone(err):
 		return nil
 	case err != nil:
 		rep.Ops = []engine.Op{{Kind: engine.OpRunFailed, RetryAt: d.cfg.Now().Add(time.Second).UnixMilli(), Value: mustJSON(map[string]string{"name": "ScheduleError", "message": err.Error()})}}
@@ -173,6 +230,9 @@ func (d *Door) tick(ctx context.Context, c *engine.Call) *engine.Report {
 func (env *environment) fire(ctx context.Context, c *engine.Call, s *schedule) (map[string]any, error) {
 	if !env.deployed() && !env.connected() {
 		return map[string]any{"skipped": "no worker is connected"}, nil
+	}
+	if l, err := env.limit(ctx); err != nil || l != nil && l.Paused {
+		return map[string]any{"skipped": "the environment is paused"}, err
 	}
 	raw, ok, err := env.cfg.Host.Get(ctx, store.Events, engine.EventKey(env.Name, c.Events[0]))
 	if err != nil || !ok {
@@ -208,8 +268,7 @@ func (env *environment) fire(ctx context.Context, c *engine.Call, s *schedule) (
 	if err != nil {
 		return nil, err
 	}
-	_, err = env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{{Table: store.Meta, Key: lastKey, Value: []byte(tick.At.UTC().Format(time.RFC3339))}}})
-	return map[string]any{"run": friendly(runPrefix, st.ID)}, err
+	return map[string]any{"run": friendly(runPrefix, st.ID)}, env.put(ctx, engine.RowPut{Table: store.Meta, Key: lastKey, Value: []byte(tick.At.UTC().Format(time.RFC3339))})
 }
 
 // scheduled is the order of a tick.
@@ -262,6 +321,7 @@ type scheduleBody struct {
 	Key      string `json:"deduplicationKey"`
 	External string `json:"externalId"`
 	Timezone string `json:"timezone"`
+	Window   string `json:"window"`
 }
 
 func (env *environment) readSchedule(r *http.Request) (*scheduleBody, error) {
@@ -308,7 +368,7 @@ func (env *environment) createSchedule(r *http.Request) (any, error) {
 			s = o
 		}
 	}
-	s.Task, s.Cron, s.Timezone, s.Key, s.External = in.Task, in.Cron, in.Timezone, in.Key, in.External
+	s.Task, s.Cron, s.Timezone, s.Key, s.External, s.Window = in.Task, in.Cron, in.Timezone, in.Key, in.External, in.Window
 	return env.showSchedule(s, env.putSchedule(r.Context(), s))
 }
 
@@ -325,7 +385,7 @@ func (env *environment) updateSchedule(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Task, s.Cron, s.Timezone, s.External = in.Task, in.Cron, in.Timezone, in.External
+	s.Task, s.Cron, s.Timezone, s.External, s.Window = in.Task, in.Cron, in.Timezone, in.External, in.Window
 	return env.showSchedule(s, env.putSchedule(r.Context(), s))
 }
 
@@ -372,13 +432,17 @@ func (env *environment) showSchedule(s *schedule, err error) (any, error) {
 		"generator":    map[string]string{"type": "CRON", "expression": s.Cron, "description": s.Cron},
 		"environments": []any{map[string]any{"id": env.id, "type": env.typ()}},
 	}
-	for k, text := range map[string]string{"deduplicationKey": s.Key, "externalId": s.External} {
+	for k, text := range map[string]string{"deduplicationKey": s.Key, "externalId": s.External, "window": s.Window} {
 		if text != "" {
 			v[k] = text
 		}
 	}
 	if c, err := parseCron(s.Cron, s.Timezone); err == nil && s.active {
-		v["nextRun"] = iso(c.Next(env.clock()).UnixMilli())
+		next := c.Next(env.clock()).UnixMilli()
+		v["nextRun"] = iso(next)
+		if window, err := s.window(); err == nil {
+			v["nextRunEffectiveAt"] = iso(next + engine.TickDelay(env.scheduleFunction(s), next, window))
+		}
 	}
 	return v, nil
 }

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-
-	"github.com/quartetjobs/quartet/internal/engine"
 )
 
 // Section 15.4: what is sent into a run while it executes. A run that waits for the next record waits for a token, which the record completes.
@@ -52,8 +50,7 @@ func (env *environment) sendInput(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if waiter == "" {
-		_, err = env.cfg.Host.Submit(ctx, &engine.Put{Rows: rows})
-		return map[string]bool{"ok": true}, err
+		return map[string]bool{"ok": true}, env.put(ctx, rows...)
 	}
 	text := string(in.Data)
 	_, err = env.finishToken(ctx, waiter, tokenOutput{Output: &text, Type: typeJSON}, rows...)
@@ -108,7 +105,7 @@ func (env *environment) waitInput(r *http.Request) (any, error) {
 	}
 	if !t.over(env.cfg.Now().UnixMilli()) {
 		h.Waiter, h.After = t.ID, after
-		if _, err := env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{headRow(s, h)}}); err != nil {
+		if err := env.put(ctx, headRow(s, h)); err != nil {
 			return nil, err
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/shard"
 )
 
@@ -101,8 +100,7 @@ func (env *environment) addChunks(ctx context.Context, s stream, from place, tex
 	if err != nil {
 		return err
 	}
-	_, err = env.cfg.Host.Submit(ctx, &engine.Put{Rows: rows})
-	return err
+	return env.put(ctx, rows...)
 }
 
 // placeOf is who writes, and the number of the first chunk of the request.

@@ -153,7 +153,7 @@ func (d *Door) tell(ctx context.Context, list []otlp.Resource) (rejected int, re
 		}
 	}
 	if len(rows) > 0 {
-		_, err = d.cfg.Host.Submit(ctx, &engine.Put{Rows: rows})
+		err = d.put(ctx, rows...)
 	}
 	return rejected, reason, err
 }

@@ -98,7 +98,7 @@ func (d *Door) loadTokens(ctx context.Context) error {
 // saveTokens stores a changed list. The caller holds the lock named "tokens".
 func (d *Door) saveTokens(ctx context.Context, list []accessToken) error {
 	kept := slices.DeleteFunc(slices.Clone(list), func(t accessToken) bool { return t.CreatedAt == 0 })
-	if _, err := d.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{{Table: store.Meta, Key: tokenRows, Value: mustJSON(kept)}}}); err != nil {
+	if err := d.put(ctx, engine.RowPut{Table: store.Meta, Key: tokenRows, Value: mustJSON(kept)}); err != nil {
 		return err
 	}
 	d.tokens.mu.Lock()

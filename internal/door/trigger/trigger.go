@@ -469,7 +469,7 @@ func (env *environment) join(ctx context.Context, o *order, rec *record) error {
 	if rec.Status.Ended() {
 		op = engine.Op{Kind: engine.OpStepDone, Step: op.Step, Value: rec.Output}
 	}
-	ok, err := do[bool](ctx, env, &engine.Block{Run: o.parent, Ops: []engine.Op{op}})
+	ok, err := do[bool](ctx, env, &engine.Block{Run: o.parent, Short: op.Kind == engine.OpStepDone, Ops: []engine.Op{op}})
 	if err == nil && !ok {
 		err = env.deadParent(ctx, o)
 	}
@@ -488,7 +488,7 @@ func (env *environment) start(o *order) *engine.Start {
 	}
 	c := &engine.Start{
 		Env: env.Name, Slug: slugPrefix + opts.Task, Run: o.id, MaxAttempts: opts.MaxAttempts, Key: opts.Key, KeyWindow: opts.KeyTTL, Pool: opts.Lock, StartTimeout: opts.TTLMillis,
-		Priority: int64(opts.Priority * 1000), Queues: joins(opts.Queue, opts.ConcurrencyKey, o.limit), Original: o.replay,
+		Priority: int64(opts.Priority * 1000), Queues: env.joins(opts.Queue, opts.ConcurrencyKey, o.limit), Original: o.replay,
 		Events: []engine.Event{{Name: "trigger/" + opts.Task, Data: o.payload, Meta: mustJSON(opts), At: opts.Delay, Internal: true, Source: "trigger.dev"}},
 		Rows:   []engine.RowPut{env.noteRow(o.id, &n)},
 	}

@@ -87,15 +87,18 @@ func (env *environment) waitDuration(r *http.Request) (any, error) {
 	if until <= now.UnixMilli() {
 		op.Kind, op.Value = engine.OpStepDone, []byte("null")
 	}
-	if err := env.block(r.Context(), rec, op); err != nil {
+	if err := env.block(r.Context(), rec, until-now.UnixMilli() < longWait, op); err != nil {
 		return nil, err
 	}
 	return map[string]any{"waitUntil": iso(until), "waitpoint": map[string]string{"id": id}}, nil
 }
 
-// block makes a run wait.
-func (env *environment) block(ctx context.Context, rec *record, op engine.Op, rows ...engine.RowPut) error {
-	ok, err := do[bool](ctx, env, &engine.Block{Run: rec.ID, Ops: []engine.Op{op}, Rows: rows})
+// longWait is from when on waiting for a time gives up the slots, in ms: section 22.3.
+const longWait = engine.Minute
+
+// block makes a run wait; a short wait keeps its slots.
+func (env *environment) block(ctx context.Context, rec *record, short bool, op engine.Op, rows ...engine.RowPut) error {
+	ok, err := do[bool](ctx, env, &engine.Block{Run: rec.ID, Short: short || op.Kind == engine.OpStepDone, Ops: []engine.Op{op}, Rows: rows})
 	if err == nil && !ok {
 		err = invalid("The run is not executing, so it cannot wait")
 	}
@@ -131,8 +134,7 @@ func (env *environment) keyedToken(ctx context.Context, t *token, ttl string) (_
 	now := env.cfg.Now().UnixMilli()
 	t.CreatedAt = now
 	if t.Key == "" {
-		_, err := env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{env.tokenRow(t)}})
-		return t, false, err
+		return t, false, env.put(ctx, env.tokenRow(t))
 	}
 	key := []byte("\x00trigger\x00" + env.Name + "\x00tokenkey\x00" + t.Key)
 	unlock := env.locks.Lock(string(key))
@@ -148,9 +150,9 @@ func (env *environment) keyedToken(ctx context.Context, t *token, ttl string) (_
 	if span, ok := parseDuration(ttl); ok {
 		t.KeyExpires = now + span.Milliseconds()
 	}
-	_, err = env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{
-		env.tokenRow(t), {Table: store.Logs, Key: key, Value: []byte(t.ID), Expires: t.KeyExpires},
-	}})
+	err = env.put(ctx,
+		env.tokenRow(t), engine.RowPut{Table: store.Logs, Key: key, Value: []byte(t.ID), Expires: t.KeyExpires},
+	)
 	return t, false, err
 }
 
@@ -238,7 +240,7 @@ func (env *environment) waitToken(r *http.Request) (any, error) {
 	op := engine.Op{Step: engine.Step{ID: friendly(waitPrefix, env.newID()), Name: "wait for token " + id, Type: "token", Opts: mustJSON(point{Type: "MANUAL", Token: id})}}
 	if t.over(env.cfg.Now().UnixMilli()) {
 		op.Kind, op.Value = engine.OpStepDone, mustJSON(t.result())
-		return map[string]bool{"success": true}, env.block(ctx, rec, op)
+		return map[string]bool{"success": true}, env.block(ctx, rec, false, op)
 	}
 	run := friendly(runPrefix, rec.ID)
 	if !slices.Contains(t.Waiters, run) {
@@ -249,7 +251,7 @@ func (env *environment) waitToken(r *http.Request) (any, error) {
 	}
 	op.Kind, op.Signal, op.SignalReplaces, op.Until = engine.OpWaitSignal, signalName(id, run), true, t.TimeoutAt
 	op.OnTimeout, op.OnTimeoutKind = mustJSON((&token{TimeoutAt: t.TimeoutAt}).result()), engine.ValueError
-	return map[string]bool{"success": true}, env.block(ctx, rec, op, env.tokenRow(t))
+	return map[string]bool{"success": true}, env.block(ctx, rec, false, op, env.tokenRow(t))
 }
 
 // finishToken completes a token, once. The rows are written with that, or without when it was completed before.
@@ -263,7 +265,7 @@ func (env *environment) finishToken(ctx context.Context, id string, out tokenOut
 	now := env.cfg.Now().UnixMilli()
 	if t.over(now) {
 		if len(rows) > 0 {
-			_, err = env.cfg.Host.Submit(ctx, &engine.Put{Rows: rows})
+			err = env.put(ctx, rows...)
 		}
 		return map[string]bool{"success": true}, err
 	}

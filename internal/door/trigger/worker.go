@@ -59,6 +59,7 @@ type task struct {
 		Cron         string   `json:"cron"`
 		Timezone     string   `json:"timezone,omitempty"`
 		Environments []string `json:"environments,omitempty"`
+		Window       string   `json:"window,omitempty"`
 	} `json:"schedule,omitempty"`
 	MaxDuration float64         `json:"maxDuration,omitempty"`
 	TTL         json.RawMessage `json:"ttl,omitempty"`
@@ -315,7 +316,11 @@ func checkTasks(tasks []task) error {
 		}
 		seen[t.ID] = true
 		if t.Schedule != nil {
-			if _, err := parseCron(t.Schedule.Cron, t.Schedule.Timezone); err != nil {
+			_, err := parseCron(t.Schedule.Cron, t.Schedule.Timezone)
+			if err == nil {
+				_, err = (&schedule{Cron: t.Schedule.Cron, Timezone: t.Schedule.Timezone, Window: t.Schedule.Window}).window()
+			}
+			if err != nil {
 				return fail(http.StatusBadRequest, "task %s: %v", t.ID, err)
 			}
 		}
@@ -371,7 +376,7 @@ func (env *environment) keep(ctx context.Context, w *worker) error {
 	for _, old := range gone {
 		rows = append(rows, engine.RowPut{Table: store.Meta, Key: env.metaKey("worker", old.ID)})
 	}
-	if _, err := env.cfg.Host.Submit(ctx, &engine.Put{Rows: rows}); err != nil {
+	if err := env.put(ctx, rows...); err != nil {
 		return err
 	}
 	env.workers.mu.Lock()
@@ -392,7 +397,7 @@ func (env *environment) handTo(ctx context.Context, w *worker) error {
 	}
 	if env.deployed() {
 		row := engine.RowPut{Table: store.Meta, Key: env.metaKey("promoted", ""), Value: []byte(w.ID)}
-		if _, err := env.cfg.Host.Submit(ctx, &engine.Put{Rows: []engine.RowPut{row}}); err != nil {
+		if err := env.put(ctx, row); err != nil {
 			return err
 		}
 		// Before the tasks are handed to it: a run that is leased must find it. After a crash in between it is as if the tasks came with it.
@@ -445,10 +450,11 @@ func (env *environment) registerTasks(ctx context.Context, w *worker, names map[
 		app.Meta = mustJSON(map[string]string{"framework": "trigger.dev " + w.Version, "sdk": "trigger.dev"})
 	}
 	c := &engine.Register{App: app}
+	silent := len(env.channels.wanting(alertRunFailed)) == 0
 	for name := range names { // sorted below
 		fn := engine.Function{
 			ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(env.Name+"\x00"+name))), Env: env.Name, App: appName, Slug: slugPrefix + name, Name: name, Door: Name,
-			Config: json.RawMessage(`{}`), MaxAttempts: 1, Pulled: true, Silent: true,
+			Config: json.RawMessage(`{}`), MaxAttempts: 1, Pulled: true, Silent: silent, FailuresOnly: true,
 		}
 		if t := w.task(name); t != nil {
 			fn.Pool = poolCurrent
@@ -506,7 +512,7 @@ func parseCron(expression, timezone string) (*cron.Schedule, error) {
 	case n > 5:
 		return nil, invalid("Invalid cron expression: CRON expressions with seconds are not allowed")
 	}
-	s, err := cron.Parse(zoned(expression, timezone), cron.Options{})
+	s, err := cron.Parse(zoned(expression, timezone), cron.Options{Last: true})
 	if err != nil {
 		return nil, invalid("Invalid cron expression: %v", err)
 	}

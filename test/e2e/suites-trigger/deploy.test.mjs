@@ -5,11 +5,12 @@ import { appendFileSync, chmodSync, mkdtempSync, readFileSync, readdirSync, rmSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { createServer } from "node:http";
 import { gzipSync } from "node:zlib";
-import { binary } from "../lib/server.mjs";
+import { binary, keys } from "../lib/server.mjs";
 import { ask, copyApp, ended, reach, runCli, sdk, startServer, until } from "../lib/trigger.mjs";
 
-const { deployments, envvars, runs, tasks, wait } = sdk;
+const { deployments, envvars, runs, tasks, wait, webhooks } = sdk;
 const key = "tr_prod_0123456789abcdef", pat = "tr_pat_0123456789abcdef", workerToken = "worker-token-of-the-tests", project = "proj_quartettests";
 const args = [`--trigger-key=${key}`, `--trigger-token=${pat}`, `--worker-token=${workerToken}`];
 const root = process.getuid?.() === 0;
@@ -35,15 +36,35 @@ async function deploy(flags = []) {
 
 const held = () => readdirSync(join(dir, "data/tasks/held")).map((f) => JSON.parse(readFileSync(join(dir, "data/tasks/held", f), "utf8")));
 
+/** What an alert channel was told, as the SDK reads it; the first alert is taken only when it comes again. */
+const alerts = { list: [], refused: undefined, secret: "a secret of the channel" };
+const receiver = createServer(async (req, res) => {
+  const chunks = [];
+  for await (const c of req) chunks.push(c);
+  const request = () => new Request("http://receiver/", { method: "POST", headers: req.headers, body: Buffer.concat(chunks) });
+  await assert.rejects(webhooks.constructEvent(request(), "another secret"));
+  const event = await webhooks.constructEvent(request(), alerts.secret).catch((err) => ({ type: `${err}`, object: {} }));
+  if (alerts.refused) alerts.list.push(event);
+  res.statusCode = alerts.refused ? 204 : 503;
+  alerts.refused ??= event.id;
+  res.end();
+});
+const alert = (what, is) => until(`an alert about ${what}`, () => alerts.list.find(is));
+
 before(async () => {
+  await new Promise((ok) => receiver.listen(0, "127.0.0.1", ok));
   dir = mkdtempSync(join(tmpdir(), "quartet-e2e-"));
   chmodSync(dir, 0o711); // tasks are run by others, where the server is root
   app = copyApp();
   await start();
+  const channel = { name: "the tests", url: `http://127.0.0.1:${receiver.address().port}/`, secret: alerts.secret, types: ["alert.run.failed", "alert.deployment.success", "alert.deployment.failed"] };
+  const made = await ask(server, "POST", "/api/dashboard/trigger/inside/alerts", channel, { authorization: `Bearer ${keys.dashboard}` });
+  assert.deepEqual([made.status, made.body.secret], [200, alerts.secret], JSON.stringify(made.body));
   assert.equal((await deploy()).isPromoted, true);
 }, { timeout: 170_000 });
 after(async () => {
   await server?.close();
+  receiver.close();
   for (const d of [dir, app]) if (d) rmSync(d, { recursive: true, force: true });
 });
 
@@ -117,6 +138,9 @@ test("a task that misbehaves fails alone", async () => {
 
 test("versions are promoted, rolled back and pinned", { timeout: 170_000 }, async () => {
   const first = await deployments.retrieveCurrent();
+  const config = join(app, "trigger.config.ts");
+  const synced = `build: { extensions: [syncEnvVars(async (ctx) => [{ name: "SYNCED", value: "to " + ctx.environment }, { name: "SYNCED_SECRET", value: "hush", isSecret: true }])] },`;
+  writeFileSync(config, `import { syncEnvVars } from "@trigger.dev/build/extensions/core";\n${readFileSync(config, "utf8").replace("defineConfig({", `defineConfig({ ${synced}`)}`);
   appendFileSync(join(app, "src/trigger/tasks.ts"), `\nexport const fresh = task({ id: "fresh", run: async () => "new here" });\n`);
   const waits = await tasks.trigger("fresh", undefined);
   const awaits = (await prod("POST", "/api/v1/tasks/fresh/trigger", { payload: "{}", options: { externalDeploymentId: "build-7", payloadType: "application/json" } })).body;
@@ -124,6 +148,8 @@ test("versions are promoted, rolled back and pinned", { timeout: 170_000 }, asyn
   const second = await deploy(["--skip-promotion", "--external-id", "build-7"]);
   assert.deepEqual([(await ended(awaits)).output, (await ended(awaits)).version], ["new here", second.version]);
   assert.equal(second.isPromoted, false);
+  assert.deepEqual([await envvars.retrieve(project, "prod", "SYNCED"), await envvars.retrieve(project, "prod", "SYNCED_SECRET")].map((v) => [v.value, v.isSecret]), [["to prod", false], ["<redacted>", true]]);
+  assert.equal((await ended(await tasks.trigger("about", { name: "SYNCED_SECRET" }))).output.variable, "hush");
   assert.equal((await deployments.retrieveCurrent()).version, first.version);
   const pinned = await tasks.trigger("fresh", undefined, { version: second.version });
   assert.deepEqual([(await ended(pinned)).output, (await ended(pinned)).version], ["new here", second.version]);
@@ -171,6 +197,23 @@ test("a bundle that is wrong makes no version", async () => {
   assert.equal((await prod("POST", "/api/v1/artifacts", { type: "deployment_bundle", contentLength: 1 << 30 })).status, 413);
   assert.equal((await prod("POST", "/api/v1/deployments", { artifactKey: "bundles/../../etc/passwd" })).status, 400);
   assert.equal((await fetch(`${server.url}/api/v1/artifacts/env_x/y?expires=9999999999&sig=00`, { method: "POST", body: "x" })).status, 403);
+});
+
+test("an alert channel is told of what failed, and of what was deployed", async () => {
+  const refused = await alert("the first failure, again", (e) => e.id === alerts.refused);
+  assert.ok(alerts.list.filter((e) => e.id === refused.id).length === 1);
+  const h = await tasks.trigger("flaky", { fails: 9 }, { maxAttempts: 1, tags: ["alerts"] });
+  await ended(h);
+  const { object } = await alert("a run", (e) => e.object.run?.id === h.id);
+  assert.deepEqual([object.task.id, object.task.filePath, object.run.status, object.run.error.message, object.run.tags, object.environment.type, object.project.ref], ["flaky", "src/trigger/tasks.ts", "FAILED", "boom 1", ["alerts"], "PRODUCTION", project]);
+  assert.equal((await fetch(object.run.dashboardUrl)).status, 200);
+  assert.equal((await alert("a crash", (e) => e.object.run?.error.type === "INTERNAL_ERROR")).object.run.status, "CRASHED");
+  const deployed = await alert("a version", (e) => e.type === "alert.deployment.success");
+  assert.ok(deployed.object.tasks.some((t) => t.id === "hello") && deployed.object.deployment.deployedAt instanceof Date);
+  const bad = await alert("a deployment", (e) => e.type === "alert.deployment.failed" && /no build.json/.test(e.object.error.message));
+  assert.equal(bad.object.deployment.status, "FAILED");
+  assert.deepEqual([...new Set(alerts.list.map((e) => e.type))].sort(), ["alert.deployment.failed", "alert.deployment.success", "alert.run.failed"]);
+  assert.ok(!alerts.list.some((e) => ["CANCELED", "COMPLETED"].includes(e.object.run?.status)), "what was cancelled or went well is no alert");
 });
 
 test("who has no business with a run changes nothing", async () => {

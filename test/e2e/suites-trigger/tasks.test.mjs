@@ -15,6 +15,9 @@ after(async () => {
   await server?.close();
 });
 
+/** The id under which the server's own pages know a run. */
+const engineID = (handle) => handle.id.slice("run_".length).toUpperCase();
+
 test("a run gives its output, with its payload, tags and metadata", async () => {
   const h = await tasks.trigger("hello", { name: "ann", when: new Date(0) }, { tags: ["b", "a"], metadata: { a: 1 } });
   const r = await ended(h);
@@ -37,7 +40,7 @@ test("text and nothing are payloads too", async () => {
 test("a run is on the run page like any other", async () => {
   const h = await tasks.trigger("parent", { name: "page" });
   await ended(h);
-  const page = await server.run(h.id.slice("run_".length).toUpperCase());
+  const page = await server.run(engineID(h));
   assert.equal(page.run?.status ?? page.status, "completed");
   assert.match(JSON.stringify(page), /"page"/);
   assert.match(JSON.stringify(page), /triggerAndWait: hello/);
@@ -153,6 +156,67 @@ test("a queue lets one run go at a time, and can be paused", async () => {
   assert.equal((await ended(h)).status, "COMPLETED");
 });
 
+test("every concurrency key has the limit of its queue for itself", async () => {
+  const list = await Promise.all(["a", "b", "a"].map((concurrencyKey) => tasks.trigger("queued", { ms: 2500 }, { concurrencyKey })));
+  const [a, b, again] = (await Promise.all(list.map(ended))).map((r) => r.output);
+  assert.ok(a.from < b.to && b.from < a.to, "two keys at the same time");
+  assert.ok(a.to <= again.from || again.to <= a.from, "one key after the other");
+});
+
+test("a run that waits leaves its slot to others, and needs one again to go on; a short wait keeps it", async () => {
+  const token = await wait.createToken({ timeout: "10m" });
+  const waiter = await tasks.trigger("queued-waiter", { token: token.id });
+  await reach(waiter, "WAITING");
+  const other = await tasks.trigger("queued", { ms: 2500 });
+  await reach(other, "EXECUTING");
+  await wait.completeToken(token, {});
+  const third = await tasks.trigger("queued", { ms: 1 }, { priority: 3600 });
+  const why = await until("the waiter to be held back", async () => {
+    const { waiting: why } = await server.run(engineID(waiter));
+    return why?.state === "blocked" && why;
+  });
+  assert.equal(why.reasons[0].text, "the queue one is at its limit of 1");
+  const [w, o, t] = (await Promise.all([waiter, other, third].map(ended))).map((r) => r.output);
+  assert.ok(o.to <= w.to && w.to <= t.from, JSON.stringify({ o, w, t }));
+
+  const brief = await tasks.trigger("queued-waiter", { seconds: 6 });
+  await reach(brief, "WAITING");
+  const [b, n] = (await Promise.all([brief, await tasks.trigger("queued", { ms: 1 })].map(ended))).map((r) => r.output);
+  assert.ok(b.to <= n.from, JSON.stringify({ b, n }));
+});
+
+test("a queue with a limit of 0 stands still, and so does an environment that is paused or full", async () => {
+  const one = { type: "custom", name: "one" };
+  const limit = (body) => ask(server, "POST", "/api/dashboard/trigger/inside/limit", body);
+  const held = async (text) => {
+    const h = await tasks.trigger("queued", { ms: 1 });
+    const why = await until("the run to be held back", async () => {
+      const { waiting: why } = await server.run(engineID(h));
+      return why?.state === "blocked" && why;
+    });
+    assert.equal(why.reasons[0].text, text);
+    return h;
+  };
+  await queues.overrideConcurrencyLimit(one, 0);
+  const a = await held("the queue one is at its limit of 0");
+  assert.equal((await queues.retrieve(one)).paused, false);
+  await queues.resetConcurrencyLimit(one);
+  assert.equal((await ended(a)).status, "COMPLETED");
+
+  assert.equal((await limit({ paused: true })).body.paused, true);
+  const b = await held("the environment is paused");
+  await limit({ paused: false });
+  assert.equal((await ended(b)).status, "COMPLETED");
+
+  assert.deepEqual((await limit({ limit: 1 })).body, { limit: 1, byHand: true, default: 100, running: 0, queued: 0, paused: false });
+  const long = await tasks.trigger("slow", { ms: 2500 });
+  await reach(long, "EXECUTING");
+  const c = await held("the environment is at its limit of 1");
+  assert.equal((await ended(c)).status, "COMPLETED");
+  assert.equal((await runs.retrieve(long.id)).status, "COMPLETED");
+  assert.equal((await limit({ reset: true })).body.limit, 100);
+});
+
 test("a batch starts many runs", async () => {
   const b = await tasks.batchTrigger("hello", ["p", "q", "r"].map((name) => ({ payload: { name }, options: { tags: [name] } })));
   const r = await until("the batch to be done", async () => {
@@ -218,6 +282,18 @@ test("schedules are made, changed and removed", async () => {
   await assert.rejects(schedules.create({ task: "cron", cron: "* * * * * *", deduplicationKey: "x" }), /seconds are not allowed/);
   await assert.rejects(schedules.create({ task: "hello", cron: "* * * * *", deduplicationKey: "x" }), /not a scheduled task/);
   await assert.rejects(schedules.create({ task: "cron", cron: "* * * * *", timezone: "Mars/Base", deduplicationKey: "x" }), /Invalid IANA timezone/);
+  const last = await schedules.update(s.id, { task: "cron", cron: "0 18 L * *", timezone: "Asia/Tokyo" });
+  const [day, next] = [last.nextRun, new Date(last.nextRun.getTime() + 24 * 3600_000)]; // 18:00 there is 9:00 of the same day in UTC
+  assert.deepEqual([day.getUTCHours(), next.getUTCDate()], [9, 1]);
+  assert.equal((await schedules.update(s.id, { task: "cron", cron: "0 12 * * 5L" })).nextRun.getUTCDay(), 5);
+  const spread = await schedules.update(s.id, { task: "cron", cron: "0 12 * * *", window: "2h" });
+  const late = spread.nextRunEffectiveAt - spread.nextRun;
+  assert.ok(late >= 0 && late < 2 * 3600_000, `${late}`);
+  assert.equal((await schedules.retrieve(s.id)).nextRunEffectiveAt.getTime(), spread.nextRunEffectiveAt.getTime());
+  for (const window of ["25h", "101%", "1d", "-1m", "soon"]) await assert.rejects(schedules.update(s.id, { task: "cron", cron: "* * * * *", window }), /Invalid window/);
+  const { timezones } = await schedules.timezones();
+  assert.ok(timezones.includes("UTC") && timezones.includes("Europe/Berlin"));
+  assert.ok(!(await schedules.timezones({ excludeUtc: true })).timezones.includes("UTC"));
   const declared = (await schedules.list()).data.find((x) => x.type === "DECLARATIVE");
   assert.equal(declared.task, "every-minute");
   await assert.rejects(schedules.update(declared.id, { task: "cron", cron: "* * * * *" }), /Cannot update a declarative schedule/);

@@ -101,6 +101,7 @@ export interface Live<T> {
 }
 
 const pace = 300; // ms between two requests of one view
+const longest = 5000; // and if the last answer was slow
 const cacheSize = 40;
 const cache = new Map<string, unknown>(); // what was shown before, so that going back shows something at once
 
@@ -158,7 +159,7 @@ export function useLive<T>(path: string | undefined, about: (c: Change) => boole
       } finally {
         busy = false;
         last = performance.now();
-        gap = Math.max(pace, 3 * (last - began)); // a slow answer is not asked for more often
+        gap = Math.min(Math.max(pace, 3 * (last - began)), longest); // a slow answer is not asked for more often, unless it was the server that stood still
         if (dirty && !abort.signal.aborted) soon();
       }
     };

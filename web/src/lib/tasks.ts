@@ -84,6 +84,26 @@ export interface TaskQueue {
   queued: number;
   paused: boolean;
   concurrencyLimit: number | null;
+  concurrency: { base: number | null; override: number | null };
+}
+
+/** An address that is told when something fails. */
+export interface AlertChannel {
+  id: string;
+  name: string;
+  url: string;
+  types: string[];
+  function: string; // whose runs its alerts are
+}
+
+/** How many runs an environment executes at once. */
+export interface EnvironmentLimit {
+  limit: number;
+  byHand: boolean;
+  default: number;
+  running: number;
+  queued: number;
+  paused: boolean;
 }
 
 export interface WaitToken {

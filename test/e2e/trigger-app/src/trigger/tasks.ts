@@ -65,6 +65,15 @@ export const queued = task({
     return { from, to: Date.now() };
   },
 });
+export const queuedWaiter = task({
+  id: "queued-waiter", queue: one,
+  run: async (payload: { token?: string; seconds?: number }) => {
+    const from = Date.now();
+    if (payload.token) await wait.forToken(payload.token);
+    if (payload.seconds) await wait.for({ seconds: payload.seconds });
+    return { from, to: Date.now() };
+  },
+});
 export const big = task({ id: "big", run: async (payload: { text: string }) => ({ text: payload.text + "!" }) });
 export const cron = schedules.task({ id: "cron", run: async (payload) => ({ ts: payload.timestamp.toISOString(), n: payload.upcoming.length }) });
 export const everyMinute = schedules.task({ id: "every-minute", cron: "* * * * *", run: async (payload) => ({ ts: payload.timestamp.toISOString(), n: payload.upcoming.length }) });
