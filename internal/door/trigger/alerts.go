@@ -176,16 +176,21 @@ func (env *environment) deleteChannel(r *http.Request) (any, error) {
 		return nil, fail(http.StatusNotFound, "Channel not found")
 	}
 	defer env.workersChange()()
-	if err := env.put(r.Context(), engine.RowPut{Table: store.Meta, Key: env.metaKey("alert", ch.ID)}); err != nil {
+	if err := env.dropChannel(r.Context(), ch); err != nil {
 		return nil, err
+	}
+	return succeeded, env.registerTasks(r.Context(), env.current(), env.taskNames())
+}
+
+func (env *environment) dropChannel(ctx context.Context, ch *channel) error {
+	if err := env.put(ctx, engine.RowPut{Table: store.Meta, Key: env.metaKey("alert", ch.ID)}); err != nil {
+		return err
 	}
 	env.channels.mu.Lock()
 	env.channels.list = slices.DeleteFunc(env.channels.list, func(o *channel) bool { return o.ID == ch.ID })
 	env.channels.mu.Unlock()
-	if _, err := env.cfg.Host.Submit(r.Context(), &engine.RemoveApp{Env: env.Name, Name: channelSlug + ch.ID}); err != nil {
-		return nil, err
-	}
-	return succeeded, env.registerTasks(r.Context(), env.current(), env.taskNames())
+	_, err := env.cfg.Host.Submit(ctx, &engine.RemoveApp{Env: env.Name, Name: channelSlug + ch.ID})
+	return err
 }
 
 // testChannel sends an alert about a run that does not exist.

@@ -166,7 +166,7 @@ func (env *environment) alertObject(ctx context.Context, ch *channel, a *alert) 
 	v := map[string]any{
 		"environment":  env.view(),
 		"organization": map[string]any{"id": org["id"], "slug": org["slug"], "name": org["title"]},
-		"project":      map[string]any{"id": projectID(env.ref()), "ref": env.ref(), "slug": env.ref(), "name": env.ref()},
+		"project":      env.projectNamed(env.ref()).short(),
 	}
 	switch {
 	case a.Test:
@@ -197,12 +197,13 @@ func (env *environment) runObject(ctx context.Context, v map[string]any, ch *cha
 		return false, err
 	}
 	w := env.workers.named(rec.note.Worker)
+	status := env.status(rec, engine.LeaseState{})
 	e := rec.failure()
-	if e == nil {
+	if e == nil || status == statusCanceled { // as those are whose development worker went away
 		return false, nil
 	}
 	m := map[string]any{
-		"id": run, "number": 0, "status": publicName(env.status(rec, engine.LeaseState{}), false), "createdAt": iso(rec.QueuedAt), "isTest": rec.opts.Test,
+		"id": run, "number": 0, "status": publicName(status, false), "createdAt": iso(rec.QueuedAt), "isTest": rec.opts.Test,
 		"tags": append([]string{}, rec.note.Tags...), "error": alertError(e), "isOutOfMemoryError": strings.HasSuffix(e.Code, "OOM_KILLED"),
 		"machine": machineFor(&rec.opts, &rec.note, w.task(rec.opts.Task)).Name, "dashboardUrl": ch.Origin + "/runs/" + rec.ID.String(),
 	}

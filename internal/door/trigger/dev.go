@@ -1,6 +1,7 @@
 package trigger
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -44,8 +45,12 @@ type presence struct {
 	last time.Time // when the last one went
 }
 
-// absence is for how long a CLI that is not connected is only on its way: it connects again and again.
-const absence = 5 * time.Second
+// absence is for how long a CLI that is not connected is only on its way: it connects again and again. After abandoned without any, nobody is left who could
+// tell of the runs that were under way.
+const (
+	absence   = 5 * time.Second
+	abandoned = 30 * time.Second
+)
 
 // connected says that a CLI is there.
 func (env *environment) connected() bool {
@@ -63,9 +68,40 @@ func (env *environment) enter() (leave func()) {
 		p.mu.Lock()
 		p.open--
 		p.last = env.cfg.Now()
+		if p.open == 0 {
+			time.AfterFunc(abandoned, env.giveUpOn)
+		}
 		p.mu.Unlock()
 	}
 }
+
+// giveUpOn ends the leases of an environment in which no CLI is left: one that is stopped in good order says nothing about its runs.
+func (env *environment) giveUpOn() {
+	p := &env.presence
+	p.mu.Lock()
+	back := p.open > 0 || env.cfg.Now().Sub(p.last) < abandoned
+	p.mu.Unlock()
+	if back {
+		return
+	}
+	env.calls.Do(func(ctx context.Context) {
+		for name := range env.taskNames() { // each by itself
+			ids, err := do[[]engine.ID](ctx, env, &engine.LiveRuns{Fn: env.taskFunction(name), Limit: maxGivenUp})
+			if err != nil {
+				return // their leases run out by themselves
+			}
+			for _, id := range ids {
+				s, err := do[engine.LeaseState](ctx, env, &engine.ReadLease{Run: id})
+				if err == nil && s.Held && s.Begun {
+					_, _ = do[engine.LeaseState](ctx, env, &engine.Hold{Run: id, Token: s.Token, Hold: 1}) // else it takes minutes
+				}
+			}
+		}
+	})
+}
+
+// maxGivenUp bounds how many runs of a task are looked at.
+const maxGivenUp = 10_000
 
 // servePresence is the stream by which a CLI is known to be there: section 16.2.
 func (env *environment) servePresence(w http.ResponseWriter, r *http.Request) {

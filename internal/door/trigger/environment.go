@@ -104,6 +104,7 @@ type environments struct {
 // projectRow is what is stored of a project.
 type projectRow struct {
 	Ref       string `json:"ref"`
+	Name      string `json:"name,omitempty"` // "": the ref
 	CreatedAt int64  `json:"createdAt"`
 }
 
@@ -336,16 +337,23 @@ func (d *Door) useProject(ctx context.Context, ref string) (string, error) {
 		return "", invalid("there are more than %d projects", maxEnvironments)
 	}
 	list = append(slices.Clone(list), projectRow{Ref: ref, CreatedAt: d.cfg.Now().UnixMilli()})
-	if err := d.put(ctx, engine.RowPut{Table: store.Meta, Key: projectRows, Value: mustJSON(list)}); err != nil {
+	if err := d.saveProjects(ctx, list); err != nil {
 		return "", err
 	}
-	d.envs.mu.Lock()
-	d.envs.projects = list
-	d.envs.mu.Unlock()
 	if len(list) == 1 {
 		return "", nil
 	}
 	return ref, nil
+}
+
+func (d *Door) saveProjects(ctx context.Context, list []projectRow) error {
+	if err := d.put(ctx, engine.RowPut{Table: store.Meta, Key: projectRows, Value: mustJSON(list)}); err != nil {
+		return err
+	}
+	d.envs.mu.Lock()
+	defer d.envs.mu.Unlock()
+	d.envs.projects = list
+	return nil
 }
 
 // make makes an environment, unless it exists. The caller holds making.

@@ -394,7 +394,7 @@ func (env *environment) executionView(x *execution, w *worker, m taskpool.Machin
 		"queue":        map[string]any{"id": queueID(opts.Queue), "name": opts.Queue},
 		"environment":  env.view(),
 		"organization": map[string]any{"id": organizationID, "slug": "quartet", "name": "Quartet"},
-		"project":      map[string]any{"id": projectID(w.Project), "ref": w.Project, "slug": w.Project, "name": w.Project}, "machine": machineView(m),
+		"project":      env.projectNamed(w.Project).short(), "machine": machineView(m),
 	}
 	if opts.Batch != "" {
 		v["batch"] = map[string]any{"id": opts.Batch}

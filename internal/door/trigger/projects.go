@@ -1,10 +1,13 @@
 package trigger
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,10 +22,17 @@ func (d *Door) projectRoutes() {
 	d.personal("GET /api/v1/whoami", (*Door).whoami)
 	d.personal("GET /api/v2/whoami", (*Door).whoami)
 	d.personal("GET /api/v1/orgs", func(d *Door, _ *http.Request) (any, error) { return []any{organization()}, nil })
+	d.personal("POST /api/v1/orgs", func(d *Door, _ *http.Request) (any, error) {
+		return nil, fail(http.StatusBadRequest, "A server has one organization, quartet: create projects in it")
+	})
 	d.personal("GET /api/v1/projects", (*Door).listProjects)
 	d.personal("POST /api/v1/orgs/{org}/projects", (*Door).createProject)
+	d.personal("GET /api/v1/projects/runtimes", (*Door).listRuntimes)
 	d.personal("GET /api/v1/projects/{ref}", (*Door).project)
-	d.personal("POST /api/v1/projects/{ref}/init", (*Door).project)
+	d.personal("PATCH /api/v1/projects/{ref}", (*Door).renameProject)
+	d.personal("POST /api/v1/projects/{ref}/init", func(d *Door, r *http.Request) (any, error) {
+		return map[string]string{"id": projectID(r.PathValue("ref")), "initializedAt": iso(d.cfg.Now().UnixMilli())}, nil
+	})
 	d.perEnvironment("GET", "", (*Door).projectEnv)
 	d.perEnvironment("POST", "/jwt", (*Door).mintFor)
 	d.perEnvironment("GET", "/workers/{tag}", (*Door).taggedWorker)
@@ -48,7 +58,7 @@ func (d *Door) perEnvironment(method, path string, h func(*Door, *http.Request) 
 func (d *Door) whoami(r *http.Request) (any, error) {
 	v := map[string]any{"userId": "user_1", "email": "developer@quartet.local", "dashboardUrl": origin(r)}
 	if ref := r.URL.Query().Get("projectRef"); ref != "" {
-		v["project"] = map[string]string{"name": ref, "url": origin(r), "orgTitle": "Quartet"}
+		v["project"] = map[string]string{"name": d.projectNamed(ref).name(), "url": origin(r), "orgTitle": "Quartet"}
 	}
 	return v, nil
 }
@@ -63,7 +73,7 @@ func projectID(ref string) string { return strings.TrimPrefix(ref, "proj_") }
 
 func projectView(p projectRow) map[string]any {
 	return map[string]any{
-		"id": projectID(p.Ref), "externalRef": p.Ref, "name": p.Ref, "slug": p.Ref, "createdAt": time.UnixMilli(p.CreatedAt).UTC(), "organization": organization(),
+		"id": projectID(p.Ref), "externalRef": p.Ref, "name": p.name(), "slug": p.Ref, "createdAt": time.UnixMilli(p.CreatedAt).UTC(), "organization": organization(),
 	}
 }
 
@@ -91,8 +101,91 @@ func (d *Door) createProject(r *http.Request) (any, error) {
 	if in.Name == "" || !refForm.MatchString(ref) || ref == "proj_" {
 		return nil, fail(http.StatusBadRequest, "the project's name must have letters or digits, and at most 59 of them")
 	}
-	_, err := d.useProject(r.Context(), ref)
-	return projectView(projectRow{Ref: ref, CreatedAt: d.cfg.Now().UnixMilli()}), err
+	if _, err := d.useProject(r.Context(), ref); err != nil {
+		return nil, err
+	}
+	err := d.nameProject(r.Context(), ref, in.Name)
+	return projectView(d.projectNamed(ref)), err
+}
+
+// maxProjectName bounds the name of a project, in bytes.
+const maxProjectName = 100
+
+// nameProject gives a project a name. The caller holds making.
+func (d *Door) nameProject(ctx context.Context, ref, name string) error {
+	if name == "" || len(name) > maxProjectName {
+		return fail(http.StatusBadRequest, "the project's name must have 1 to %d characters", maxProjectName)
+	}
+	d.envs.mu.RLock()
+	list := slices.Clone(d.envs.projects)
+	d.envs.mu.RUnlock()
+	i := slices.IndexFunc(list, func(p projectRow) bool { return p.Ref == ref })
+	if i < 0 {
+		return fail(http.StatusNotFound, "Project not found")
+	}
+	list[i].Name = name
+	return d.saveProjects(ctx, list)
+}
+
+// renameProject is PATCH /api/v1/projects/{ref} {name}; the ref stays.
+func (d *Door) renameProject(r *http.Request) (any, error) {
+	var in struct {
+		Name string `json:"name"`
+	}
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	d.envs.making.Lock()
+	defer d.envs.making.Unlock()
+	ref := r.PathValue("ref")
+	return map[string]string{"id": projectID(ref), "name": in.Name}, d.nameProject(r.Context(), ref, in.Name)
+}
+
+// projectNamed is the project with a ref, also if nobody has used it yet.
+func (d *Door) projectNamed(ref string) projectRow {
+	d.envs.mu.RLock()
+	defer d.envs.mu.RUnlock()
+	for _, p := range d.envs.projects {
+		if p.Ref == ref {
+			return p
+		}
+	}
+	return projectRow{Ref: ref, CreatedAt: d.cfg.Now().UnixMilli()}
+}
+
+func (p projectRow) name() string { return cmp.Or(p.Name, p.Ref) }
+
+// short is how tasks and alerts are told of a project.
+func (p projectRow) short() map[string]any {
+	return map[string]any{"id": projectID(p.Ref), "ref": p.Ref, "slug": p.Ref, "name": p.name()}
+}
+
+// listRuntimes is GET /api/v1/projects/runtimes: what the current versions in production run on.
+func (d *Door) listRuntimes(*http.Request) (any, error) {
+	list := []any{}
+	for _, env := range d.all() {
+		if env.Slug != slugProd {
+			continue
+		}
+		p := d.projectNamed(env.ref())
+		v := map[string]any{
+			"organization": map[string]any{"title": "Quartet", "slug": "quartet"}, "environment": map[string]any{"slug": env.Slug}, "deployment": nil,
+			"project": map[string]any{"name": p.name(), "slug": p.Ref, "externalRef": p.Ref},
+		}
+		if w := env.current(); w != nil {
+			if p := env.deployments.named(w.Deployment); p != nil {
+				var major any
+				if n, err := strconv.Atoi(strings.SplitN(strings.TrimPrefix(w.RuntimeIs, "v"), ".", 2)[0]); err == nil && strings.HasPrefix(w.Runtime, "node") {
+					major = n
+				}
+				v["deployment"] = map[string]any{
+					"runtime": orNull(w.Runtime), "runtimeVersion": orNull(w.RuntimeIs), "nodeMajor": major, "deployedAt": iso(p.DeployedAt), "shortCode": p.Short,
+				}
+			}
+		}
+		list = append(list, v)
+	}
+	return list, nil
 }
 
 // project is GET /api/v1/projects/{ref}. A ref that nobody has used yet may be used.
@@ -101,14 +194,7 @@ func (d *Door) project(r *http.Request) (any, error) {
 	if !refForm.MatchString(ref) {
 		return nil, fail(http.StatusNotFound, "Project not found")
 	}
-	d.envs.mu.RLock()
-	defer d.envs.mu.RUnlock()
-	for _, p := range d.envs.projects {
-		if p.Ref == ref {
-			return projectView(p), nil
-		}
-	}
-	return projectView(projectRow{Ref: ref, CreatedAt: d.cfg.Now().UnixMilli()}), nil
+	return projectView(d.projectNamed(ref)), nil
 }
 
 // environmentOf is the environment that a path names, for a caller with an access token; one with a key has that key's.
@@ -205,8 +291,13 @@ func (d *Door) listEnvironments(r *http.Request) (any, error) {
 		if env.Branch != "" {
 			branch = env.Branch
 		}
+		l, err := env.limit(r.Context())
+		if err != nil {
+			return nil, err
+		}
 		list = append(list, map[string]any{
-			"id": env.id, "slug": env.Slug, "type": env.typ(), "isBranchableEnvironment": env.Slug == slugPreview && env.Branch == "", "branchName": branch, "paused": false,
+			"id": env.id, "slug": env.Slug, "type": env.typ(), "isBranchableEnvironment": env.Slug == slugPreview && env.Branch == "", "branchName": branch,
+			"paused": l != nil && l.Paused,
 		})
 	}
 	return list, nil

@@ -428,6 +428,11 @@ func (env *environment) retire(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, ch := range env.channels.all() {
+		if err := env.dropChannel(ctx, ch); err != nil {
+			return err
+		}
+	}
 	_, err = env.cfg.Host.Submit(ctx, &engine.RemoveApp{Env: env.Name, Name: appName})
 	return err
 }
@@ -442,6 +447,11 @@ func (env *environment) taskNames() map[string]bool {
 	return names
 }
 
+// taskFunction is the engine's function of a task.
+func (env *environment) taskFunction(name string) engine.UUID {
+	return engine.UUID(uuid.NewSHA1(idSpace, []byte(env.Name+"\x00"+name)))
+}
+
 // registerTasks tells the engine of all tasks, as worker has them.
 func (env *environment) registerTasks(ctx context.Context, w *worker, names map[string]bool) error {
 	app := engine.App{ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(env.Name))), Env: env.Name, Name: appName, Door: Name}
@@ -453,7 +463,7 @@ func (env *environment) registerTasks(ctx context.Context, w *worker, names map[
 	silent := len(env.channels.wanting(alertRunFailed)) == 0
 	for name := range names { // sorted below
 		fn := engine.Function{
-			ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(env.Name+"\x00"+name))), Env: env.Name, App: appName, Slug: slugPrefix + name, Name: name, Door: Name,
+			ID: env.taskFunction(name), Env: env.Name, App: appName, Slug: slugPrefix + name, Name: name, Door: Name,
 			Config: json.RawMessage(`{}`), MaxAttempts: 1, Pulled: true, Silent: silent, FailuresOnly: true,
 		}
 		if t := w.task(name); t != nil {

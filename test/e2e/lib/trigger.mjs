@@ -55,9 +55,9 @@ export async function runCli(dir, url, token, args, env) {
 }
 
 /** The CLI's dev command in a copy of the app, once its tasks are registered. */
-export async function startDev(server) {
+export async function startDev(server, flags = []) {
   const dir = copyApp();
-  const child = spawnCli(dir, server.url, "tr_pat_quartet", ["dev", "--skip-update-check", "--skip-telemetry", "--skip-platform-notifications"]);
+  const child = spawnCli(dir, server.url, "tr_pat_quartet", ["dev", "--skip-update-check", "--skip-telemetry", "--skip-platform-notifications", ...flags]);
   let log = "";
   child.stdout.on("data", (b) => (log += b));
   child.stderr.on("data", (b) => (log += b));
