@@ -46,8 +46,8 @@ type Config struct {
 	Jobs   []JobSource // servers with BullMQ queues
 	// Rerun starts a run of a Driven function again.
 	Rerun func(ctx context.Context, run engine.ID) (engine.ID, error)
-	// About says what a run's door knows about it and the engine does not: its tags, and its metadata as JSON. Nothing by default.
-	About func(ctx context.Context, run *engine.RunRow) (tags []string, metadata []byte, err error)
+	// About says what a run's door knows about it and the engine does not: its tags, and its metadata and what it measured as JSON. Nothing by default.
+	About func(ctx context.Context, run *engine.RunRow) (tags []string, metadata, measures []byte, err error)
 	Now   func() time.Time // default time.Now
 }
 
@@ -63,7 +63,7 @@ func New(cfg Config) *Dashboard {
 		cfg.Now = time.Now
 	}
 	if cfg.About == nil {
-		cfg.About = func(context.Context, *engine.RunRow) ([]string, []byte, error) { return nil, nil, nil }
+		cfg.About = func(context.Context, *engine.RunRow) ([]string, []byte, []byte, error) { return nil, nil, nil, nil }
 	}
 	return &Dashboard{cfg: cfg, live: newLive()}
 }

@@ -392,7 +392,7 @@ func (d *Dashboard) getRun(w http.ResponseWriter, r *http.Request, env string) e
 		}
 	}
 	out := map[string]any{"run": viewRun(run, true), "events": events, "steps": steps, "attempts": attempts, "waiting": why, "driven": driven, "now": d.cfg.Now().UnixMilli()}
-	tags, metadata, err := d.cfg.About(ctx, run)
+	tags, metadata, measures, err := d.cfg.About(ctx, run)
 	if err != nil {
 		return err
 	}
@@ -401,6 +401,9 @@ func (d *Dashboard) getRun(w http.ResponseWriter, r *http.Request, env string) e
 	}
 	if len(metadata) > 0 {
 		out["metadata"] = rawJSON(metadata)
+	}
+	if len(measures) > 0 {
+		out["measures"] = rawJSON(measures)
 	}
 	writeJSON(w, http.StatusOK, out)
 	return nil

@@ -1,5 +1,5 @@
-// Package otlp reads what OpenTelemetry exporters send over HTTP, spans and logs, as JSON or as protocol buffers. It gives the parts that
-// are shown to people; links, dropped counts and scopes are left out.
+// Package otlp reads what OpenTelemetry exporters send over HTTP, spans, logs and measurements, as JSON or as protocol buffers. It gives the
+// parts that are shown to people; links, dropped counts, scopes and the buckets of histograms are left out.
 package otlp
 
 import (
@@ -10,9 +10,10 @@ import (
 
 // Resource is what one process sent, with the attributes that all of it has.
 type Resource struct {
-	Attrs map[string]any
-	Spans []Span
-	Logs  []Log
+	Attrs  map[string]any
+	Spans  []Span
+	Logs   []Log
+	Points []Point
 }
 
 // Span is a piece of work. Ids are lower-case hexadecimal digits, Parent is "" for the first of a trace; times are nanoseconds since the epoch.

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	logspb "go.opentelemetry.io/proto/otlp/logs/v1"
+	metricspb "go.opentelemetry.io/proto/otlp/metrics/v1"
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -161,4 +162,55 @@ func FuzzJSON(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestMetrics: both forms of a request say the same.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	at := int64(1_700_000_000_000_000_001)
+	run := map[string]any{"ctx.run.id": "run_1"}
+	want := []Resource{{
+		Attrs: map[string]any{"$trigger": true},
+		Points: []Point{
+			{"memory", "By", at, 5.5, run}, {"jobs", "", at, -3, run}, {"latency", "s", at, 2, run}, {"scaled", "s", at, 4, run}, {"summed", "", at, 1.5, run},
+		},
+	}}
+	const point = `"timeUnixNano":"1700000000000000001","attributes":[{"key":"ctx.run.id","value":{"stringValue":"run_1"}}]`
+	got, err := Metrics("application/json", []byte(`{"resourceMetrics":[{"resource":{"attributes":[{"key":"$trigger","value":{"boolValue":true}}]},"scopeMetrics":[{"scope":{},"metrics":[
+		{"name":"memory","unit":"By","gauge":{"dataPoints":[{"asDouble":5.5,`+point+`},{"asDouble":"NaN",`+point+`},{`+point+`},null]}},
+		{"name":"jobs","sum":{"dataPoints":[{"asInt":"-3",`+point+`}]}},
+		{"name":"latency","unit":"s","histogram":{"dataPoints":[{"count":"3","sum":6,"bucketCounts":["3"],`+point+`},{"count":"0","sum":0,`+point+`}]}},
+		{"name":"scaled","unit":"s","exponentialHistogram":{"dataPoints":[{"count":1,"sum":4,`+point+`}]}},
+		{"name":"summed","summary":{"dataPoints":[{"count":"2","sum":3,`+point+`}]}}]}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("JSON (-want +got):\n%s", diff)
+	}
+	attrs := []*commonpb.KeyValue{{Key: "ctx.run.id", Value: str("run_1")}}
+	when := uint64(at)
+	number := func(v float64) *metricspb.NumberDataPoint {
+		return &metricspb.NumberDataPoint{TimeUnixNano: when, Attributes: attrs, Value: &metricspb.NumberDataPoint_AsDouble{AsDouble: v}}
+	}
+	sum, four := 6.0, 4.0
+	b, err := proto.Marshal(&metricspb.MetricsData{ResourceMetrics: []*metricspb.ResourceMetrics{{
+		Resource: &resourcepb.Resource{Attributes: []*commonpb.KeyValue{{Key: "$trigger", Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_BoolValue{BoolValue: true}}}}},
+		ScopeMetrics: []*metricspb.ScopeMetrics{{Metrics: []*metricspb.Metric{
+			{Name: "memory", Unit: "By", Data: &metricspb.Metric_Gauge{Gauge: &metricspb.Gauge{DataPoints: []*metricspb.NumberDataPoint{number(5.5), number(math.NaN()), {TimeUnixNano: when, Attributes: attrs}}}}},
+			{Name: "jobs", Data: &metricspb.Metric_Sum{Sum: &metricspb.Sum{DataPoints: []*metricspb.NumberDataPoint{{TimeUnixNano: when, Attributes: attrs, Value: &metricspb.NumberDataPoint_AsInt{AsInt: -3}}}}}},
+			{Name: "latency", Unit: "s", Data: &metricspb.Metric_Histogram{Histogram: &metricspb.Histogram{DataPoints: []*metricspb.HistogramDataPoint{{TimeUnixNano: when, Attributes: attrs, Count: 3, Sum: &sum}, {TimeUnixNano: when, Attributes: attrs}}}}},
+			{Name: "scaled", Unit: "s", Data: &metricspb.Metric_ExponentialHistogram{ExponentialHistogram: &metricspb.ExponentialHistogram{DataPoints: []*metricspb.ExponentialHistogramDataPoint{{TimeUnixNano: when, Attributes: attrs, Count: 1, Sum: &four}}}}},
+			{Name: "summed", Data: &metricspb.Metric_Summary{Summary: &metricspb.Summary{DataPoints: []*metricspb.SummaryDataPoint{{TimeUnixNano: when, Attributes: attrs, Count: 2, Sum: 3}}}}},
+		}}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err = Metrics("application/x-protobuf", b); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("protocol buffers (-want +got):\n%s", diff)
+	}
 }

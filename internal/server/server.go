@@ -154,9 +154,9 @@ func (s *Server) environments() []string {
 }
 
 // about is what the door of a run knows about it.
-func (s *Server) about(ctx context.Context, run *engine.RunRow) (tags []string, metadata []byte, err error) {
+func (s *Server) about(ctx context.Context, run *engine.RunRow) (tags []string, metadata, measures []byte, err error) {
 	if s.trigger == nil {
-		return nil, nil, nil
+		return nil, nil, nil, nil
 	}
 	return s.trigger.About(ctx, run)
 }

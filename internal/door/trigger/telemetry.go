@@ -41,11 +41,7 @@ func (d *Door) telemetryRoutes() {
 	d.mux.HandleFunc("POST /otel/v1/logs", func(w http.ResponseWriter, r *http.Request) {
 		d.serveTelemetry(w, r, "rejectedLogRecords", otlp.Logs)
 	})
-	// The measurements of processes are not kept: what a process costs its host says. They are taken, because a client that is refused says so
-	// again and again.
-	d.mux.HandleFunc("POST /otel/v1/metrics", func(w http.ResponseWriter, r *http.Request) {
-		writePartial(w, r, "rejectedDataPoints", 0, "this server keeps no metrics")
-	})
+	d.mux.HandleFunc("POST /otel/v1/metrics", d.serveMetrics)
 }
 
 // serveTelemetry answers an export of spans or logs. rejected names how many were not kept, in the answer.

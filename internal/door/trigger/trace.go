@@ -30,16 +30,20 @@ func (d *Door) traceRoutes() {
 }
 
 // About is what a run has beside what the engine knows; nothing for runs of others.
-func (d *Door) About(ctx context.Context, run *engine.RunRow) (tags []string, metadata []byte, err error) {
+func (d *Door) About(ctx context.Context, run *engine.RunRow) (tags []string, metadata, measures []byte, err error) {
 	env := d.named(run.Env)
 	if run.App != appName || env == nil {
-		return nil, nil, nil
+		return nil, nil, nil, nil
 	}
 	rec, err := env.read(ctx, run.ID)
 	if err != nil || rec == nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return rec.note.Tags, rec.note.Metadata, nil
+	all, err := d.measures(ctx, run.ID)
+	if len(all) > 0 {
+		measures = mustJSON(all)
+	}
+	return rec.note.Tags, rec.note.Metadata, measures, err
 }
 
 // spanOfRun is a span with the run that it is of.

@@ -56,6 +56,19 @@ test("a run has a trace: its attempts, their spans and logs, and the runs that i
   assert.ok(events.some((e) => e.message === "begun" && e.level === "INFO" && e.kind === "LOG" && e.attemptNumber === 1));
 });
 
+test("a run has what its process measured, and what its task did", async () => {
+  const h = await tasks.trigger("measured", { orders: [3, 5, 4] });
+  await ended(h);
+  const all = await until("measurements", async () => {
+    const { measures } = await server.run(h.id.slice("run_".length).toUpperCase());
+    return measures?.some((m) => m.name === "orders") && measures;
+  });
+  const of = (name) => all.find((m) => m.name === name);
+  assert.ok(of("process.memory.usage").max > 10 << 20, JSON.stringify(all));
+  assert.ok(of("nodejs.heap.used").last > 1 << 20);
+  assert.deepEqual([of("orders").last, of("orders").of], [12, "web"]);
+});
+
 test("spans are open while they last, and end with a run that is cancelled", async () => {
   const h = await tasks.trigger("told", { ms: 60_000 });
   await reach(h, "EXECUTING");

@@ -89,6 +89,15 @@ export interface Waiting {
   text: string;
 }
 
+/** What the process of a run measured: of itself, and of what its task liked. */
+export interface Measure {
+  name: string;
+  of?: string; // tells those of a name apart
+  unit?: string;
+  last: number;
+  max: number;
+}
+
 export interface RunDetail {
   run: Run;
   events: QEvent[];
@@ -98,6 +107,7 @@ export interface RunDetail {
   driven: boolean; // its steps are submitted by the app: it can be rerun as a whole only
   tags?: string[];
   metadata?: unknown;
+  measures?: Measure[];
   now: number;
 }
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Attempt, DeadLetter, Flow, Step, Trigger } from "./types";
-import { bodyOf, deadReason, flowWords, limitWords, stepSegments, takesEvent, waitingWords, type Words } from "./words";
+import { bodyOf, deadReason, flowWords, limitWords, measured, stepSegments, takesEvent, waitingWords, type Words } from "./words";
 
 const plain = (w: Words) => w.map((x) => (typeof x === "string" ? x : `\`${x.code}\``)).join("");
 const none: Flow = { Concurrency: null, Throttle: null, RateLimit: null, Debounce: null, Batch: null, Singleton: null, Priority: "", StartTimeout: 0, FinishTimeout: 0 };
@@ -62,4 +62,11 @@ test("a body is text if it can be, and limits read as words", () => {
   expect(bodyOf("//79")).toEqual({ bytes: 3 });
   expect(limitWords(2, 5, 60)).toBe("2 at a time, 5 per 1 min");
   expect(limitWords(0, 0, 1)).toBe("");
+});
+
+test("measured numbers have units that people read", () => {
+  expect([
+    measured(57_800_000, "process.memory.usage"), measured(3.2e9, "heap", "By"), measured(0.0123, "nodejs.event_loop.delay.p95", "s"), measured(12.5, "process.cpu.time", "s"),
+    measured(0.123, "process.cpu.utilization"), measured(7, "orders", "{order}"), measured(7, "orders", "1"),
+  ]).toEqual(["55.1 MiB", "2.98 GiB", "12.3 ms", "12.5 s", "12.3 %", "7 {order}", "7"]);
 });

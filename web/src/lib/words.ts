@@ -180,3 +180,12 @@ export function limitWords(parallelism: number | undefined, rate: number | undef
   ];
   return parts.join(", ");
 }
+
+/** A measured number with its unit, which is one of UCUM's. */
+export function measured(value: number, name: string, unit = ""): string {
+  const short = (n: number) => String(Number(n.toPrecision(3)));
+  if (unit === "By" || (!unit && name.includes(".memory."))) return value >= 2 ** 30 ? `${short(value / 2 ** 30)} GiB` : `${short(value / 2 ** 20)} MiB`;
+  if (unit === "s" && value < 1) return `${short(value * 1000)} ms`;
+  if ((unit === "" || unit === "1") && name.endsWith(".utilization")) return `${short(value * 100)} %`;
+  return unit && unit !== "1" ? `${short(value)} ${unit}` : short(value);
+}

@@ -4,9 +4,9 @@ import { errorParts } from "../lib/json";
 import { aboutRun, never, paused, useLive } from "../lib/live";
 import { navigate, withQuery } from "../lib/router";
 import { duration, now, sawServerTime } from "../lib/time";
-import { ended, type Attempt, type QEvent, type RunDetail, type Step, type Waiting } from "../lib/types";
+import { ended, type Attempt, type Measure, type QEvent, type RunDetail, type Step, type Waiting } from "../lib/types";
 import { taskApp, tasksApi } from "../lib/tasks";
-import { runDuration, waitingWords } from "../lib/words";
+import { measured, runDuration, waitingWords } from "../lib/words";
 import { AttemptView } from "../ui/attempt";
 import { Icon } from "../ui/icons";
 import { JsonView } from "../ui/json";
@@ -91,9 +91,27 @@ function Details({ d, refresh }: { d: RunDetail; refresh: () => void }) {
       </section>
       {run.status === "completed" && <section><h2>Output</h2><JsonView value={run.output ?? null} label="output of the run" /></section>}
       {d.metadata !== undefined && <section><h2>Metadata</h2><JsonView value={d.metadata} label="metadata of the run" /></section>}
+      {d.measures && <Measures list={d.measures} />}
       <Input events={d.events} ids={run.events} />
       <OtherAttempts attempts={attempts.filter((a) => !a.step)} above={run.status === "failed" || d.waiting.state === "retrying"} />
     </>
+  );
+}
+
+function Measures({ list }: { list: Measure[] }) {
+  return (
+    <section>
+      <h2>Measurements</h2>
+      <details>
+        <summary>What its process measured, every few seconds</summary>
+        <table class="list" aria-label="Measurements">
+          <thead><tr><th scope="col">Measure</th><th scope="col">Last</th><th scope="col">At most</th></tr></thead>
+          <tbody>
+            {list.map((m) => <tr key={`${m.name} ${m.of}`}><td class="main"><code>{m.name}</code> {m.of}</td><td class="num">{measured(m.last, m.name, m.unit)}</td><td class="num">{measured(m.max, m.name, m.unit)}</td></tr>)}
+          </tbody>
+        </table>
+      </details>
+    </section>
   );
 }
 

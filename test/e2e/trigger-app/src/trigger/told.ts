@@ -1,5 +1,5 @@
 // Tasks that tell of themselves while they execute.
-import { logger, metadata, task } from "@trigger.dev/sdk";
+import { logger, metadata, otel, task } from "@trigger.dev/sdk";
 import { hello } from "./tasks.js";
 
 export const told = task({
@@ -15,5 +15,12 @@ export const told = task({
     });
     console.error("a line of the console");
     return { told: true };
+  },
+});
+export const measured = task({
+  id: "measured",
+  run: async (payload: { orders: number[] }) => {
+    const counter = otel.metrics.getMeter("shop").createCounter("orders");
+    for (const n of payload.orders) counter.add(n, { where: "web" });
   },
 });
