@@ -49,12 +49,17 @@ func SyncDir(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
-	d, err := os.Open(path)
+	return Sync(path)
+}
+
+// Sync makes what somebody else wrote into a file durable.
+func Sync(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = d.Close() }() // only read
-	return d.Sync()
+	defer func() { _ = f.Close() }() // only read
+	return f.Sync()
 }
 
 // Sweep removes what was not written to its end in a directory, if it is older than age. A directory that is not there has nothing to sweep.

@@ -122,10 +122,12 @@ func (p *Pool) checkUsers() {
 			break
 		}
 	}
-	cmd := exec.Command(p.node, "--version")
-	cmd.Dir, cmd.Env = p.cfg.Dir, []string{"PATH=" + os.Getenv("PATH")}
+	out := &tail{most: 4 << 10}
+	cmd := exec.CommandContext(ctx, p.node, "--version")
+	cmd.Dir, cmd.Env, cmd.Stdout = p.cfg.Dir, []string{"PATH=" + os.Getenv("PATH")}, out
+	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 	p.confine(cmd, "")
-	if out, err := p.spawn.output(ctx, cmd); err != nil || !strings.HasPrefix(out, "v") {
+	if err := p.spawn.run(cmd); err != nil || !strings.HasPrefix(out.String(), "v") {
 		p.ownUser("another cannot start " + p.node)
 	}
 }

@@ -2,7 +2,6 @@ package taskpool
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -302,18 +301,4 @@ func (s *spawner) run(cmd *exec.Cmd) error {
 	err := cmd.Wait()
 	_ = killGroup(cmd.Process.Pid) // what it left behind
 	return err
-}
-
-// output is what a command prints.
-func (s *spawner) output(ctx context.Context, cmd *exec.Cmd) (string, error) {
-	out := &tail{most: 4 << 10}
-	cmd.Stdout = out
-	stop := context.AfterFunc(ctx, func() {
-		if cmd.Process != nil {
-			_ = killGroup(cmd.Process.Pid) // it may have ended
-		}
-	})
-	defer stop()
-	err := s.run(cmd)
-	return strings.TrimSpace(out.String()), err
 }

@@ -182,11 +182,39 @@ func (env *environment) saveDeployment(ctx context.Context, p *deployment) error
 
 var artifactForm = regexp.MustCompile(`^[a-z0-9]{26}$`)
 
-const artifactPrefix = "bundles/"
+const (
+	artifactPrefix = "bundles/"
+	archiveSuffix  = ".tar.gz"
+)
 
 // archive is the file of an artifact.
 func (d *Door) archive(key string) string {
-	return filepath.Join(d.cfg.Bundles, strings.TrimPrefix(key, artifactPrefix)+".tar.gz")
+	return filepath.Join(d.cfg.Bundles, strings.TrimPrefix(key, artifactPrefix)+archiveSuffix)
+}
+
+// sweepBundles removes archives that nobody made a deployment of in the time in which they could be uploaded.
+func (d *Door) sweepBundles() error {
+	used := map[string]bool{}
+	for _, env := range d.all() {
+		for _, p := range env.deployments.all() {
+			used[d.archive(p.Artifact)] = true
+		}
+	}
+	files, err := os.ReadDir(d.cfg.Bundles)
+	if err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	for _, f := range files {
+		key, ok := strings.CutSuffix(f.Name(), archiveSuffix)
+		if name := d.archive(key); ok && !used[name] {
+			if info, err := f.Info(); err == nil && time.Since(info.ModTime()) >= urlLife {
+				if err := os.Remove(name); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // createArtifact is POST /api/v1/artifacts: section 21.1. Whoever has the URL may upload until it expires.

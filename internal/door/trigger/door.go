@@ -146,6 +146,9 @@ func (d *Door) Run(ctx context.Context) error {
 	if err := durable.Sweep(d.cfg.Bundles, urlLife); err != nil { // what is younger may be under way
 		d.cfg.Log.Warn("remove bundles that were not uploaded to their end", "err", err)
 	}
+	if err := d.sweepBundles(); err != nil {
+		d.cfg.Log.Warn("remove bundles that were never deployed", "err", err)
+	}
 	d.builds.ctx = ctx
 	d.builds.resume(d.all()) // before there are new ones, which are not to be built twice
 	for _, env := range d.all() {

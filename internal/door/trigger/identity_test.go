@@ -2,7 +2,9 @@ package trigger
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -133,4 +135,28 @@ func TestNewer(t *testing.T) {
 	f("20260301.1", "20260301.1", false)
 	f("20260302.1", "20260301.9", true)
 	f("20260301.9", "20260302.1", false)
+}
+
+// TestTokenForOneUse: it starts one run, also when the server forgets what it has in memory.
+func TestTokenForOneUse(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	claims := `{"sub":"` + b.env().id + `","pub":true,"scopes":["write:tasks:told"],"otu":true,"exp":` + fmt.Sprint(b.now.Load()/1000+86_400) + `}`
+	head := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256"}`)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims))
+	token := head + "." + base64.RawURLEncoding.EncodeToString(sign(DevKey, head))
+	try := func(want int, when string) {
+		t.Helper()
+		if status, out := b.do("POST", "/api/v1/tasks/told/trigger", []byte(`{}`), "Authorization", "Bearer "+token); status != want {
+			t.Errorf("%s: status %d, want %d: %s", when, status, want, out)
+		}
+	}
+	try(200, "first")
+	try(422, "again")
+	b.door.requests.mu.Lock()
+	clear(b.door.requests.answers[0])
+	clear(b.door.requests.answers[1])
+	b.door.requests.mu.Unlock()
+	try(422, "after a restart")
+	b.now.Add(86_400_000)
+	try(401, "when it has expired")
 }

@@ -3,6 +3,7 @@ package trigger
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -82,7 +83,8 @@ type order struct {
 	payload json.RawMessage // plain
 	limit   *int            // of its queue
 	parent  engine.ID
-	replay  engine.ID // that it repeats
+	replay  engine.ID       // that it repeats
+	rows    []engine.RowPut // written with the run
 	// debounce says that it joins a run that is delayed; nil: it does not.
 	debounce *debounce
 }
@@ -106,8 +108,17 @@ func (env *environment) trigger(r *http.Request) (any, error) {
 	if in.Options.Key == "" {
 		in.Options.Key, in.Options.KeyTTL = r.Header.Get("Idempotency-Key"), r.Header.Get("Idempotency-Key-Ttl")
 	}
-	if c := callerOf(r).claims; c != nil && c.Once && !env.requests.first("once\x00"+r.Header.Get("Authorization"), env.cfg.Now()) {
-		return nil, invalid("Cannot trigger %s with a one-time use token as it has already been used.", name)
+	var use []engine.RowPut
+	if c := callerOf(r).claims; c != nil && c.Once {
+		row := env.tokenUse(r.Header.Get("Authorization"), c.Exp)
+		_, used, err := env.cfg.Host.Get(r.Context(), row.Table, row.Key)
+		if err != nil {
+			return nil, err
+		}
+		if used || !env.requests.first(string(row.Key), env.cfg.Now()) { // it may be on its way to the store
+			return nil, invalid("Cannot trigger %s with a one-time use token as it has already been used.", name)
+		}
+		use = []engine.RowPut{row}
 	}
 	request := r.Header.Get("X-Trigger-Request-Idempotency-Key")
 	s, err := env.requests.once("trigger\x00"+env.Name+"\x00"+request, request != "", env.cfg.Now(), func() (any, error) {
@@ -115,6 +126,7 @@ func (env *environment) trigger(r *http.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
+		o.rows = use
 		return env.place(r.Context(), o)
 	})
 	if err != nil {
@@ -122,6 +134,12 @@ func (env *environment) trigger(r *http.Request) (any, error) {
 	}
 	id := friendly(runPrefix, s.(started).ID)
 	return &accepted{http.StatusOK, env.tokenHeaders(r, "read:runs:"+id, "write:inputStreams:"+id), map[string]any{"id": id, "isCached": s.(started).Cached}}, nil
+}
+
+// tokenUse is the row that says that a token for one use was used. It stays as long as the token is good for anything.
+func (env *environment) tokenUse(token string, expires int64) engine.RowPut {
+	sum := sha256.Sum256([]byte(token))
+	return engine.RowPut{Table: store.Logs, Key: []byte("\x00trigger\x00" + env.Name + "\x00once\x00" + string(sum[:])), Value: []byte{1}, Expires: expires * 1000}
 }
 
 var queueStrip = regexp.MustCompile(`[^a-zA-Z0-9_\-/]`)
@@ -490,7 +508,7 @@ func (env *environment) start(o *order) *engine.Start {
 		Env: env.Name, Slug: slugPrefix + opts.Task, Run: o.id, MaxAttempts: opts.MaxAttempts, Key: opts.Key, KeyWindow: opts.KeyTTL, Pool: opts.Lock, StartTimeout: opts.TTLMillis,
 		Priority: int64(opts.Priority * 1000), Queues: env.joins(opts.Queue, opts.ConcurrencyKey, o.limit), Original: o.replay,
 		Events: []engine.Event{{Name: "trigger/" + opts.Task, Data: o.payload, Meta: mustJSON(opts), At: opts.Delay, Internal: true, Source: "trigger.dev"}},
-		Rows:   []engine.RowPut{env.noteRow(o.id, &n)},
+		Rows:   append([]engine.RowPut{env.noteRow(o.id, &n)}, o.rows...),
 	}
 	if o.parent != (engine.ID{}) {
 		c.Rows = append(c.Rows, engine.RowPut{Table: store.Steps, Key: engine.NoteKey(o.parent, childNote+o.id.String()), Value: o.id.Bytes()})

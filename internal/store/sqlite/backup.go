@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/quartetjobs/quartet/internal/durable"
 )
 
 // Backup writes a consistent copy of the store, as of this moment or a little later, to a file that must not exist. To
@@ -53,21 +55,11 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 	if _, err := c.execute("VACUUM INTO ?", unfinished); err != nil {
 		return err
 	}
-	if err := syncFile(unfinished); err != nil {
+	if err := durable.Sync(unfinished); err != nil {
 		return err
 	}
 	if err := os.Rename(unfinished, path); err != nil {
 		return err
 	}
-	return syncFile(filepath.Dir(path))
-}
-
-// syncFile makes a file, or the names in a directory, durable.
-func syncFile(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }() // only read
-	return f.Sync()
+	return durable.SyncDir(filepath.Dir(path))
 }

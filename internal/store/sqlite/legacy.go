@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/quartetjobs/quartet/internal/durable"
 	"github.com/quartetjobs/quartet/internal/store"
 )
 
@@ -36,7 +37,7 @@ func (s *Store) foldLegacy(ctx context.Context) error {
 			return err
 		}
 	}
-	return syncFile(s.dir)
+	return durable.SyncDir(s.dir)
 }
 
 func (s *Store) foldLegacyFile(ctx context.Context, path string) (err error) {
