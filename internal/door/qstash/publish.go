@@ -328,7 +328,7 @@ func (d *Door) startCommand(ctx context.Context, o *outgoing, m *message) (*engi
 		c.Key = key
 	}
 	if m.Queue != "" {
-		c.Queues = append(c.Queues, engine.QueueJoin{Queue: queuePrefix + m.Queue, PerRun: true, Initial: engine.Policy{Parallelism: 1}})
+		c.Queues = append(c.Queues, engine.QueueJoin{Queue: queuePrefix + m.Queue, Title: titleOf(queuePrefix + m.Queue), PerRun: true, Initial: engine.Policy{Parallelism: 1}})
 	}
 	if f := m.Flow; f != nil {
 		c.Queues = append(c.Queues, flowJoin(f))

@@ -52,12 +52,20 @@ func (d *Door) readQueue(ctx context.Context, name string) (*engine.QueueState, 
 
 // setQueue changes a queue and says whether there is one.
 func (d *Door) setQueue(ctx context.Context, c *engine.SetQueue) (bool, error) {
-	c.Env = d.cfg.Env
+	c.Env, c.Title = d.cfg.Env, titleOf(c.Name)
 	v, err := d.cfg.Host.Submit(ctx, c)
 	if err != nil {
 		return false, err
 	}
 	return v.(bool), nil
+}
+
+// titleOf is what people know a queue of the engine by.
+func titleOf(name string) string {
+	if key, ok := strings.CutPrefix(name, flowPrefix); ok {
+		return "the flow-control key " + key
+	}
+	return "the queue " + strings.TrimPrefix(name, queuePrefix)
 }
 
 // messageFn is the id of the function that delivers.

@@ -154,7 +154,7 @@ func (d *Door) itemOp(step engine.Step, it *item) engine.Op {
 
 // flowJoin is the queue of a flow-control key.
 func flowJoin(f *flow) engine.QueueJoin {
-	return engine.QueueJoin{Queue: flowPrefix + f.Key, Policy: &engine.Policy{Parallelism: f.Parallelism, Rate: f.Rate, Period: f.Period * 1000}}
+	return engine.QueueJoin{Queue: flowPrefix + f.Key, Title: titleOf(flowPrefix + f.Key), Policy: &engine.Policy{Parallelism: f.Parallelism, Rate: f.Rate, Period: f.Period * 1000}}
 }
 
 func (d *Door) workflowFn() engine.UUID {
