@@ -16,16 +16,25 @@ export function binary() {
   return bin;
 }
 
-/** A port that was free a moment ago. */
-export function freePort() {
-  return new Promise((ok, fail) => {
-    const s = createServer();
-    s.once("error", fail);
-    s.listen(0, "127.0.0.1", () => {
-      const { port } = s.address();
-      s.close(() => ok(port));
+const given = new Set();
+
+/**
+ * A port that was free a moment ago, and none of those that systems choose for connections: one of these may become the near end of somebody's connection
+ * while its server is away, even of one to itself, and the server could not come back.
+ */
+export async function freePort() {
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_000);
+    if (given.has(port)) continue;
+    const free = await new Promise((ok) => {
+      const s = createServer();
+      s.once("error", () => ok(false));
+      s.listen(port, "127.0.0.1", () => s.close(() => ok(true)));
     });
-  });
+    if (!free) continue;
+    given.add(port);
+    return port;
+  }
 }
 
 /** Waits until probe returns something truthy, and returns that. The limit is only there to end a broken test. */
