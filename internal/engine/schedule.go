@@ -19,11 +19,21 @@ type lane struct {
 	group  *waitGroup // when parked
 	on     *limiter   // what it is parked on
 	index  int32
-	pool   *pool        // of a Pulled function: where it stands when it is ready, instead of with its function
-	first  bool         // jobs are first calls of runs
-	entry  bool         // jobs wait for their runs' places in queues, and then for the rest in another lane
-	resume *heap[*lane] // jobs are with workers and wait for the slots they gave up: where it stands when it is ready
+	pool   *pool // of a Pulled function: where it stands when it is ready, instead of with its function
+	kind   laneKind
+	resume *heap[*lane] // of resumptions: where it stands when it is ready
 }
+
+// laneKind says what jobs of a lane wait for.
+type laneKind uint8
+
+const (
+	firstCalls  laneKind = iota // of their runs
+	laterCalls                  // of runs that have begun
+	entries                     // their runs' places in queues; then they wait for the rest in another lane
+	resumptions                 // the slots that they gave up; workers have them
+	laneKinds
+)
 
 type laneState uint8
 
@@ -37,7 +47,7 @@ func (l *lane) place() *int32 { return &l.index }
 
 // before puts those who are under way already before those who are not.
 func (l *lane) before(o *lane) bool {
-	if a, b := l.resume != nil, o.resume != nil; a != b {
+	if a, b := l.kind == resumptions, o.kind == resumptions; a != b {
 		return a
 	}
 	return l.jobs.top().before(o.jobs.top())
@@ -147,30 +157,14 @@ func (ln *lane) stand() *heap[*lane] {
 func (m *Machine) laneFor(j *job) *lane {
 	f, first := j.run.fn, j.run.started == 0
 	flow := &f.def.Flow
-	i := 1
-	if first {
-		i = 0
-	}
-	entry := m.entering(j.run)
-	resuming := j.flight != nil
+	kind := laterCalls
 	switch {
-	case resuming:
-		i = 3
-	case entry:
-		i = 2
-	}
-	make := func(key string) *lane {
-		ln := &lane{key: key, fn: f, first: first, entry: entry}
-		switch {
-		case resuming:
-			ln.resume = &m.resuming
-			ln.claims = m.claims(j, false)
-		case entry:
-			ln.pool, ln.claims = m.poolOf(j), m.entryClaims(j.run)
-		default:
-			ln.pool, ln.claims = m.poolOf(j), m.claims(j, first)
-		}
-		return ln
+	case j.flight != nil:
+		kind = resumptions
+	case m.entering(j.run):
+		kind = entries
+	case first:
+		kind = firstCalls
 	}
 	keyed := first && flow.Throttle != nil && flow.Throttle.Key != ""
 	for _, c := range flow.Concurrency {
@@ -178,14 +172,14 @@ func (m *Machine) laneFor(j *job) *lane {
 	}
 	to := j.routed()
 	if !keyed && len(to.queues) == 0 && to.target == "" && to.pool == "" {
-		if f.lanes[i] == nil {
-			f.lanes[i] = make("")
+		if f.lanes[kind] == nil {
+			f.lanes[kind] = m.newLane(j, "", kind)
 		}
-		return f.lanes[i]
+		return f.lanes[kind]
 	}
 	var b strings.Builder
 	b.Write(f.def.ID[:])
-	b.WriteByte(byte(i))
+	b.WriteByte(byte(kind))
 	if first {
 		b.WriteString(j.run.spec.throttle)
 	}
@@ -204,8 +198,22 @@ func (m *Machine) laneFor(j *job) *lane {
 	key := b.String()
 	ln := m.lanes[key]
 	if ln == nil {
-		ln = make(key)
+		ln = m.newLane(j, key, kind)
 		m.lanes[key] = ln
+	}
+	return ln
+}
+
+// newLane makes the lane that a job is the first to stand in.
+func (m *Machine) newLane(j *job, key string, kind laneKind) *lane {
+	ln := &lane{key: key, fn: j.run.fn, kind: kind}
+	switch kind {
+	case resumptions:
+		ln.resume, ln.claims = &m.resuming, m.claims(j, false)
+	case entries:
+		ln.pool, ln.claims = m.poolOf(j), m.entryClaims(j.run)
+	default:
+		ln.pool, ln.claims = m.poolOf(j), m.claims(j, kind == firstCalls)
 	}
 	return ln
 }
@@ -292,7 +300,7 @@ func (m *Machine) advance(ready *heap[*lane], goes func(*lane, *job)) {
 		m.park(ln, c)
 		return
 	}
-	if ln.entry {
+	if ln.kind == entries {
 		m.enter(ln, ln.jobs.pop())
 	} else {
 		goes(ln, ln.jobs.pop())

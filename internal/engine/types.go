@@ -149,7 +149,7 @@ type function struct {
 	keys     flowKeys
 	ready    heap[*lane] // lanes with a job that nothing is known to block
 	inRing   bool
-	lanes    [4]*lane // lanes of runs without keys: first calls, later calls, none, those that resume
+	lanes    [laneKinds]*lane // of runs without keys
 }
 
 type trigger struct {

@@ -54,6 +54,7 @@ type environment struct {
 	id  string // friendly: the subject of tokens
 	key atomic.Pointer[auth.Secret]
 
+	paused      atomic.Bool // as its queue is
 	workers     workers
 	deployments deployments
 	vars        variables

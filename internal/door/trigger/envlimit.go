@@ -33,6 +33,9 @@ func (env *environment) limit(ctx context.Context) (*engine.QueueState, error) {
 // loadLimit makes sure that there is a limit, and that it is the server's where nobody has set one.
 func (env *environment) loadLimit(ctx context.Context) error {
 	s, err := env.limit(ctx)
+	if s != nil {
+		env.paused.Store(s.Paused)
+	}
 	if err != nil || s != nil && (s.PinParallelism || s.Parallelism == env.cfg.Limit) {
 		return err
 	}
@@ -82,6 +85,9 @@ func (env *environment) changeLimit(r *http.Request) (any, error) {
 	}
 	if err := env.setLimit(r.Context(), c); err != nil {
 		return nil, err
+	}
+	if in.Paused != nil {
+		env.paused.Store(*in.Paused)
 	}
 	return env.getLimit(r)
 }

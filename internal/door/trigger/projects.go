@@ -291,13 +291,9 @@ func (d *Door) listEnvironments(r *http.Request) (any, error) {
 		if env.Branch != "" {
 			branch = env.Branch
 		}
-		l, err := env.limit(r.Context())
-		if err != nil {
-			return nil, err
-		}
 		list = append(list, map[string]any{
 			"id": env.id, "slug": env.Slug, "type": env.typ(), "isBranchableEnvironment": env.Slug == slugPreview && env.Branch == "", "branchName": branch,
-			"paused": l != nil && l.Paused,
+			"paused": env.paused.Load(),
 		})
 	}
 	return list, nil

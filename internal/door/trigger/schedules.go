@@ -231,8 +231,8 @@ func (env *environment) fire(ctx context.Context, c *engine.Call, s *schedule) (
 	if !env.deployed() && !env.connected() {
 		return map[string]any{"skipped": "no worker is connected"}, nil
 	}
-	if l, err := env.limit(ctx); err != nil || l != nil && l.Paused {
-		return map[string]any{"skipped": "the environment is paused"}, err
+	if env.paused.Load() {
+		return map[string]any{"skipped": "the environment is paused"}, nil
 	}
 	raw, ok, err := env.cfg.Host.Get(ctx, store.Events, engine.EventKey(env.Name, c.Events[0]))
 	if err != nil || !ok {
@@ -418,6 +418,15 @@ func (env *environment) listSchedules(r *http.Request) (any, error) {
 	})
 }
 
+// describe says in words when the schedule fires.
+func (s *schedule) describe() string {
+	c, err := parseCron(s.Cron, s.Timezone)
+	if err != nil { // it was checked when it was made
+		return s.Cron
+	}
+	return c.Describe()
+}
+
 // showSchedule is section 10.1.
 func (env *environment) showSchedule(s *schedule, err error) (any, error) {
 	if err != nil {
@@ -429,7 +438,7 @@ func (env *environment) showSchedule(s *schedule, err error) (any, error) {
 	}
 	v := map[string]any{
 		"id": s.ID, "type": s.Type, "task": s.Task, "active": s.active, "timezone": zone,
-		"generator":    map[string]string{"type": "CRON", "expression": s.Cron, "description": s.Cron},
+		"generator":    map[string]string{"type": "CRON", "expression": s.Cron, "description": s.describe()},
 		"environments": []any{map[string]any{"id": env.id, "type": env.typ()}},
 	}
 	for k, text := range map[string]string{"deduplicationKey": s.Key, "externalId": s.External, "window": s.Window} {

@@ -70,7 +70,7 @@ export interface TaskSchedule {
   task: string;
   active: boolean;
   timezone: string;
-  generator: { expression: string };
+  generator: { expression: string; description: string };
   deduplicationKey?: string;
   externalId?: string;
   nextRun?: string;

@@ -47,7 +47,7 @@ function Card({ s, changed }: { s: TaskSchedule; changed: () => void }) {
         </div>
       </div>
       <dl class="facts">
-        <div><dt>Cron</dt><dd><code>{s.generator.expression}</code> in {s.timezone}</dd></div>
+        <div><dt>Cron</dt><dd>{s.generator.description}, {s.timezone} <span class="muted">(<code>{s.generator.expression}</code>)</span></dd></div>
         <div><dt>Next run</dt><dd>{s.nextRun ? <At at={time(s.nextRun)} /> : <span class="muted">none while it is paused</span>}</dd></div>
         {s.externalId && <div><dt>External id</dt><dd>{s.externalId}</dd></div>}
         {s.deduplicationKey && <div><dt>Deduplication key</dt><dd>{s.deduplicationKey}</dd></div>}
