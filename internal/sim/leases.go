@@ -26,9 +26,10 @@ const (
 // workers is a history of leases in a world of its own.
 type workers struct {
 	*world
-	runs []*pulledRun
-	held []*holding
-	idle int // wakes when the pools were found empty last; -1: they were not
+	runs     []*pulledRun
+	held     []*holding
+	idle     int                // wakes when the pools were found empty last; -1: they were not
+	failures map[engine.ID]bool // runs whose failure the door was told of
 }
 
 // pulledRun is a run as those know it who were answered.
@@ -50,11 +51,11 @@ type holding struct {
 }
 
 func newWorkers(seed uint64) *workers {
-	w := &workers{world: newWorld(seed), idle: -1}
+	w := &workers{world: newWorld(seed), idle: -1, failures: map[engine.ID]bool{}}
 	for done := false; !done; { // a crash may lose it
 		w.apply(&engine.Register{App: engine.App{Env: env, Name: "pulled", Door: "sim", Checksum: "1"}, Functions: []engine.Function{{
 			ID: engine.UUID{200}, Env: env, App: "pulled", Slug: pulledSlug, Name: pulledSlug, Door: "sim", MaxAttempts: 3, Pulled: true, Pool: poolName,
-			Silent: true, Config: json.RawMessage(`{}`),
+			FailuresOnly: true, Config: json.RawMessage(`{}`),
 		}}}, func(any) { done = true })
 		w.flush()
 	}
@@ -334,6 +335,7 @@ func (w *workers) rest() error {
 		}
 		w.held = nil
 		for _, f := range w.facts {
+			w.failures[f.Run] = true
 			w.apply(&engine.Settled{Facts: []engine.ID{f.Run}}, nil)
 		}
 		w.facts = nil
@@ -372,6 +374,8 @@ func (w *workers) atRest() error {
 			w.check.fail("run %s was cancelled and is %s", p.id, row.Status)
 		case !row.Status.Ended():
 			w.check.fail("run %s is %s at the end", p.id, row.Status)
+		case w.failures[p.id] != (row.Status == engine.Failed):
+			w.check.fail("run %s is %s, and that the door was told of a failure is %v", p.id, row.Status, w.failures[p.id])
 		}
 	}
 	// Workers that were told to stop are given their time.
