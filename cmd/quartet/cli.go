@@ -52,7 +52,7 @@ type common struct {
 	PerTarget  int         `name:"max-calls-per-target" default:"500" env:"QUARTET_MAX_CALLS_PER_TARGET" help:"Calls that may be out at once to one scheme, host and port."`
 	Private    string      `default:"allow" enum:"allow,deny" env:"QUARTET_PRIVATE_TARGETS" help:"Whether apps may be at loopback and private addresses: allow or deny. Link-local and metadata addresses never may."`
 	Tasks      string      `name:"tasks" default:"here" enum:"here,off" env:"QUARTET_TASKS" help:"here executes deployed tasks on this machine; off leaves them to quartet worker on others."`
-	EnvLimit   int         `name:"environment-concurrency" default:"100" env:"QUARTET_ENVIRONMENT_CONCURRENCY" help:"Trigger.dev runs that each environment executes at once, on all machines together, unless the dashboard sets another limit."`
+	EnvLimit   int         `name:"environment-concurrency" default:"100" env:"QUARTET_ENVIRONMENT_CONCURRENCY" help:"Trigger.dev runs that each environment executes at once, on all machines together, unless the dashboard sets another limit; development executes at most 25."`
 	EncryptKey auth.Secret `name:"encryption-key" env:"QUARTET_ENCRYPTION_KEY" help:"Key that encrypts environment variables and generated keys in the store. Without one the server keeps a key of its own in the data directory."`
 	taskFlags
 	Persist bool          `hidden:"" env:"INNGEST_PERSIST" help:"Has no effect: data is kept unless --data is :memory:."`

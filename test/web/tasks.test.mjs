@@ -129,14 +129,14 @@ test("queues, schedules, tokens, variables and access tokens are looked after", 
   await environment.getByRole("button", { name: "Limit of the environment…" }).click();
   await page.getByLabel("Runs at once").fill("3");
   await page.keyboard.press("Enter");
-  await environment.getByText("The environment executes 0 of at most 3 runs at once, and 1 wait. The server's own limit is 100.").waitFor();
+  await environment.getByText("The environment executes 0 of at most 3 runs at once, and 1 wait. The server's own limit is 25.").waitFor();
   await environment.getByRole("button", { name: "Pause the environment" }).click();
   await environment.getByText("paused", { exact: true }).waitFor();
   assert.deepEqual(await w.take(), []);
   await accessible(page);
   await environment.getByRole("button", { name: "Resume the environment" }).click();
   await environment.getByRole("button", { name: "Reset the environment's limit" }).click();
-  await environment.getByText("The environment executes 0 of at most 100 runs at once").waitFor();
+  await environment.getByText("The environment executes 0 of at most 25 runs at once").waitFor();
   assert.equal((await w.take()).length, 1);
 
   await page.goto(`${w.server.url}/tasks/schedules`);

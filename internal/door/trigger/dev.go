@@ -20,7 +20,7 @@ func (d *Door) devRoutes() {
 	})
 	d.route("GET /engine/v1/dev/config", secret, func(env *environment, r *http.Request) (any, error) {
 		return map[string]any{
-			"environmentId": env.id, "dequeueIntervalWithRun": 250, "dequeueIntervalWithoutRun": 500, "maxConcurrentRuns": 25, "engineUrl": origin(r),
+			"environmentId": env.id, "dequeueIntervalWithRun": 250, "dequeueIntervalWithoutRun": 500, "maxConcurrentRuns": devRuns, "engineUrl": origin(r),
 		}, nil
 	})
 	d.serve("GET /engine/v1/dev/presence", secret, (*environment).servePresence)

@@ -14,11 +14,21 @@ const (
 	envQueue     = "trigger:environment"
 	envTitle     = "the environment"
 	defaultLimit = 100
+	devLimit     = 25  // the most for development, which has one machine, and often a small one
+	devRuns      = 250 // that one CLI may have: those that wait stay with it, and must not keep out what they wait for
 )
+
+// ownLimit is the limit where nobody set another.
+func (env *environment) ownLimit() int {
+	if env.deployed() {
+		return env.cfg.Limit
+	}
+	return min(env.cfg.Limit, devLimit)
+}
 
 // limitJoin is how a run joins the queue of its environment.
 func (env *environment) limitJoin() engine.QueueJoin {
-	return engine.QueueJoin{Queue: envQueue, Title: envTitle, Initial: engine.Policy{Parallelism: env.cfg.Limit}}
+	return engine.QueueJoin{Queue: envQueue, Title: envTitle, Initial: engine.Policy{Parallelism: env.ownLimit()}}
 }
 
 // limit is the queue of the environment.
@@ -36,10 +46,10 @@ func (env *environment) loadLimit(ctx context.Context) error {
 	if s != nil {
 		env.paused.Store(s.Paused)
 	}
-	if err != nil || s != nil && (s.PinParallelism || s.Parallelism == env.cfg.Limit) {
+	if err != nil || s != nil && (s.PinParallelism || s.Parallelism == env.ownLimit()) {
 		return err
 	}
-	return env.setLimit(ctx, &engine.SetQueue{Parallelism: &env.cfg.Limit})
+	return env.setLimit(ctx, &engine.SetQueue{Parallelism: new(env.ownLimit())})
 }
 
 func (env *environment) setLimit(ctx context.Context, c *engine.SetQueue) error {
@@ -58,7 +68,7 @@ func (env *environment) getLimit(r *http.Request) (any, error) {
 		return nil, fail(http.StatusNotFound, "Environment not found")
 	}
 	return map[string]any{
-		"limit": max(0, s.Parallelism), "byHand": s.PinParallelism, "default": env.cfg.Limit, "running": s.Active, "queued": s.Waiting, "paused": s.Paused,
+		"limit": max(0, s.Parallelism), "byHand": s.PinParallelism, "default": env.ownLimit(), "running": s.Active, "queued": s.Waiting, "paused": s.Paused,
 	}, nil
 }
 
@@ -79,7 +89,7 @@ func (env *environment) changeLimit(r *http.Request) (any, error) {
 	case in.Limit != nil:
 		c.Parallelism, c.PinParallelism = new(parallelism(in.Limit)), new(true)
 	case in.Reset:
-		c.Parallelism, c.PinParallelism = &env.cfg.Limit, new(false)
+		c.Parallelism, c.PinParallelism = new(env.ownLimit()), new(false)
 	case in.Paused == nil:
 		return nil, fail(http.StatusBadRequest, "nothing to change: give a limit, reset or paused")
 	}

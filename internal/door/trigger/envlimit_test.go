@@ -41,12 +41,12 @@ func TestEnvironmentLimit(t *testing.T) {
 		b.trigger()
 		b.json("POST", "/api/v1/tasks/free/trigger", `{"payload":"1"}`, 200, nil)
 	}
-	change(`{"limit":0}`, limit{Limit: 0, Default: 100, Queued: 6, ByHand: true})
+	change(`{"limit":0}`, limit{Limit: 0, Default: 25, Queued: 6, ByHand: true})
 	dequeue(0, "under a limit of 0")
-	change(`{"limit":2}`, limit{Limit: 2, Default: 100, Queued: 6, ByHand: true})
+	change(`{"limit":2}`, limit{Limit: 2, Default: 25, Queued: 6, ByHand: true})
 	dequeue(2, "under a limit of 2")
 	dequeue(0, "under a full limit of 2")
-	change(`{"limit":5,"paused":true}`, limit{Limit: 5, Default: 100, Running: 2, Queued: 4, ByHand: true, Paused: true})
+	change(`{"limit":5,"paused":true}`, limit{Limit: 5, Default: 25, Running: 2, Queued: 4, ByHand: true, Paused: true})
 	dequeue(0, "while it is paused")
 
 	// As after a restart of a server with another default: what was set by hand stays.

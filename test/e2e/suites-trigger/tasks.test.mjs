@@ -208,13 +208,14 @@ test("a queue with a limit of 0 stands still, and so does an environment that is
   await limit({ paused: false });
   assert.equal((await ended(b)).status, "COMPLETED");
 
-  assert.deepEqual((await limit({ limit: 1 })).body, { limit: 1, byHand: true, default: 100, running: 0, queued: 0, paused: false });
+  assert.deepEqual((await limit({ limit: 1 })).body, { limit: 1, byHand: true, default: 25, running: 0, queued: 0, paused: false });
   const long = await tasks.trigger("slow", { ms: 2500 });
   await reach(long, "EXECUTING");
   const c = await held("the environment is at its limit of 1");
   assert.equal((await ended(c)).status, "COMPLETED");
   assert.equal((await runs.retrieve(long.id)).status, "COMPLETED");
-  assert.equal((await limit({ reset: true })).body.limit, 100);
+  assert.equal((await ended(await tasks.trigger("told", { trigger: true }))).status, "COMPLETED", "a parent that waits does not keep its child out");
+  assert.equal((await limit({ reset: true })).body.limit, 25);
 });
 
 test("a batch starts many runs", async () => {
