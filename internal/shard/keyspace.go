@@ -16,7 +16,11 @@ const Everysec = time.Second
 
 // keyspaceFold is the time between folds. Nobody reads the keyspace's tables but a restart, so they may be further behind than the engine's: what
 // is written again and again meanwhile, and what comes and goes, costs them one row or none.
-const keyspaceFold = 2 * time.Second
+const (
+	keyspaceFold  = 2 * time.Second
+	keyspaceLater = 30 * time.Second
+	keyspaceBytes = 32 << 20 // which a start after a crash folds in a second or so
+)
 
 // Keyspace runs the shard of the keyspace. Commands are answered in the order in which they were posted, each when it and all before it
 // are durable, unless Everysec was chosen. A reply may come after the [keyspace.Answer] of a command that blocks.
@@ -47,7 +51,7 @@ func NewKeyspace(cfg KeyspaceConfig) *Keyspace {
 	type machine = Machine[keyspace.Command, keyspace.Result, keyspace.Effect]
 	r := RunnerConfig[keyspace.Command, keyspace.Result, keyspace.Effect]{
 		Shard: KeyspaceShard, Store: cfg.Store, Effect: cfg.Effect, Lost: cfg.Lost, Log: cfg.Log, Now: cfg.Now, Inbox: cfg.Inbox,
-		FoldEvery: keyspaceFold,
+		FoldEvery: keyspaceFold, FoldLater: keyspaceLater, LaterBytes: keyspaceBytes,
 		Make: func() machine {
 			var k keyspace.Config
 			if cfg.Keyspace != nil {

@@ -49,6 +49,9 @@ type RunnerConfig[C, R, E any] struct {
 	BatchBytes int              // bytes of them; default 32 MiB
 	// FoldEvery is the time between folds; default 200 ms.
 	FoldEvery time.Duration
+	// FoldLater is for how long folds may be put off while there is much to do, up to LaterBytes that are not folded; default 0.
+	FoldLater  time.Duration
+	LaterBytes int64
 	// MaxUnfolded is the number of bytes in the journal at which new commands wait for a fold; default 256 MiB.
 	MaxUnfolded int64
 }
@@ -224,7 +227,7 @@ func (h *Runner[C, R, E]) serve(ctx context.Context) (err error) {
 
 	c := newCommitter(h, core)
 	folder := &folder{
-		shard: h.cfg.Shard, every: h.cfg.FoldEvery, most: h.cfg.MaxUnfolded, log: h.cfg.Log, stats: &h.stats, sh: core.Store, stop: make(chan struct{}),
+		shard: h.cfg.Shard, every: h.cfg.FoldEvery, later: h.cfg.FoldLater, laterBytes: h.cfg.LaterBytes, most: h.cfg.MaxUnfolded, log: h.cfg.Log, stats: &h.stats, sh: core.Store, stop: make(chan struct{}),
 	}
 	var wg sync.WaitGroup
 	wg.Go(c.run)
@@ -438,24 +441,38 @@ func (c *committer[C, R, E]) release(b *Batch[R, E]) {
 	}
 }
 
+// busyRecords is how many records between two looks are much to do. A fold takes time from whoever made them, and the later it is, the less there is to
+// fold: what is written again and again, and what comes and goes, becomes one row or none.
+const busyRecords = 1000
+
 // folder folds the journal from time to time.
 type folder struct {
-	shard int
-	every time.Duration
-	most  int64 // bytes that may be unfolded
-	log   *slog.Logger
-	stats *stats
-	sh    store.Shard
-	stop  chan struct{}
-	full  atomic.Bool // too much is unfolded
+	shard      int
+	every      time.Duration
+	later      time.Duration // for how long it may be put off
+	laterBytes int64
+	most       int64 // bytes that may be unfolded
+	log        *slog.Logger
+	stats      *stats
+	sh         store.Shard
+	stop       chan struct{}
+	full       atomic.Bool // too much is unfolded
 }
 
 func (f *folder) run() {
 	t := time.NewTicker(f.every)
 	defer t.Stop()
+	last, seen := time.Now(), int64(0)
 	for {
 		select {
 		case <-t.C:
+			records := f.stats.records.Load()
+			busy := records-seen > busyRecords
+			seen = records
+			if _, bytes := f.sh.Unfolded(); busy && time.Since(last) < f.later && bytes < f.laterBytes {
+				continue
+			}
+			last = time.Now()
 			f.fold()
 		case <-f.stop:
 			f.fold()
