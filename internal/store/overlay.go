@@ -20,21 +20,74 @@ type Overlay struct {
 	folding *Generation // sealed and not folded yet, or nil
 	spare   *Generation // folded, empty, kept for its memory
 	seals   uint64      // how many generations were ever sealed
+	pending []batch     // appended, and not in active yet; whoever reads puts them there first
 }
+
+type batch struct {
+	seq     uint64
+	records []Record
+}
+
+// fewRecords is up to how many records of a batch are put in their places at once.
+const fewRecords = 64
 
 // NewOverlay returns an empty overlay.
 func NewOverlay() *Overlay {
 	return &Overlay{active: new(Generation)}
 }
 
-// Append adds the records of the journal's batch seq. Batches must come in order.
+// Append adds the records of the journal's batch seq, which stay as they are from then on. Batches must come in order. Many are only noted, so that who
+// waits for the batch does not wait for that too: there is time for [Overlay.Absorb] while the next one is written.
 func (o *Overlay) Append(seq uint64, records []Record) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for i := range records {
-		o.active.put(&records[i])
+	if len(records) > fewRecords {
+		o.pending = append(o.pending, batch{seq, records})
+		return
 	}
-	o.active.through = seq
+	o.absorb()
+	o.active.add(seq, records)
+}
+
+// Pending says that there is something to absorb.
+func (o *Overlay) Pending() bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return len(o.pending) > 0
+}
+
+// Absorb puts the records in their places that were only noted.
+func (o *Overlay) Absorb() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.absorb()
+}
+
+func (o *Overlay) absorb() {
+	for i := range o.pending {
+		o.active.add(o.pending[i].seq, o.pending[i].records)
+	}
+	clear(o.pending)
+	o.pending = o.pending[:0]
+}
+
+// read is for readers: everything is in its place until done is called.
+func (o *Overlay) read() (done func()) {
+	for {
+		o.mu.RLock()
+		if len(o.pending) == 0 {
+			return o.mu.RUnlock
+		}
+		o.mu.RUnlock()
+		o.Absorb()
+	}
+}
+
+func (g *Generation) add(seq uint64, records []Record) {
+	for i := range records {
+		g.put(&records[i])
+	}
+	g.through = seq
 }
 
 // Get looks up one key and returns a copy of its value. found says that the overlay knows the key; value is nil when what it knows is that the row is
@@ -43,8 +96,7 @@ func (o *Overlay) Get(table Table, key []byte) (value []byte, found bool) {
 	if table >= maxTable {
 		return nil, false
 	}
-	o.mu.RLock()
-	defer o.mu.RUnlock()
+	defer o.read()()
 	if s := o.active.find(table, key); s != nil {
 		return bytes.Clone(s.record.Value), true
 	}
@@ -62,8 +114,7 @@ func (o *Overlay) Partition(table Table, part []byte) (rows []Row, seals uint64)
 	if table >= maxTable {
 		return nil, 0
 	}
-	o.mu.RLock()
-	defer o.mu.RUnlock()
+	defer o.read()()
 	rows = o.active.partition(nil, table, part)
 	if o.folding != nil {
 		newer := len(rows)
@@ -83,8 +134,7 @@ func (o *Overlay) Holds(table Table) bool {
 	if table >= maxTable {
 		return false
 	}
-	o.mu.RLock()
-	defer o.mu.RUnlock()
+	defer o.read()()
 	return len(o.active.tables[table].slots) > 0 || o.folding != nil && len(o.folding.tables[table].slots) > 0
 }
 
@@ -98,8 +148,7 @@ func (o *Overlay) Seals() uint64 {
 
 // Unfolded is the number of records that wait for a fold, and the bytes of their keys and values.
 func (o *Overlay) Unfolded() (records int, bytes int64) {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
+	defer o.read()()
 	records, bytes = o.active.records, o.active.bytes
 	if o.folding != nil {
 		records += o.folding.records
@@ -116,6 +165,7 @@ func (o *Overlay) Seal() *Generation {
 	if o.folding != nil {
 		return o.folding
 	}
+	o.absorb()
 	if o.active.through == 0 {
 		return nil
 	}

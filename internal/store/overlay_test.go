@@ -216,3 +216,49 @@ func BenchmarkOverlay(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*2*jobs), "ns/record")
 }
+
+// TestOverlayOfLargeBatches: records that were only noted are seen by whoever reads, in the order of their batches, and folded with the rest.
+func TestOverlayOfLargeBatches(t *testing.T) {
+	t.Parallel()
+	o := NewOverlay()
+	large := func(value string) []Record {
+		var records []Record
+		for i := range 2 * fewRecords {
+			records = append(records, Record{Table: Meta, Key: fmt.Append(nil, "k", i), Value: []byte(value)})
+		}
+		return records
+	}
+	expect := func(key, want string) {
+		t.Helper()
+		if v, found := o.Get(Meta, []byte(key)); !found || string(v) != want {
+			t.Errorf("%s is %q, found %v, want %q", key, v, found, want)
+		}
+	}
+	o.Append(1, large("a"))
+	o.Append(2, large("b"))
+	if !o.Pending() {
+		t.Fatal("nothing is pending")
+	}
+	expect("k5", "b")
+	if o.Pending() {
+		t.Error("something is pending after a read")
+	}
+	o.Append(3, large("c"))
+	o.Append(4, []Record{{Table: Meta, Key: []byte("k5"), Value: []byte("d")}})
+	expect("k5", "d")
+	expect("k6", "c")
+	o.Append(5, large("e"))
+	g := o.Seal()
+	if g.Through() != 5 || len(g.Records(nil, Meta)) != 2*fewRecords {
+		t.Errorf("sealed through %d with %d records", g.Through(), len(g.Records(nil, Meta)))
+	}
+	o.Append(6, large("f"))
+	expect("k5", "f")
+	o.Folded()
+	expect("k5", "f")
+	o.Append(7, large("g"))
+	o.Absorb()
+	if records, bytes := o.Unfolded(); o.Pending() || records != 2*fewRecords || bytes == 0 {
+		t.Errorf("pending %v, %d records of %d bytes", o.Pending(), records, bytes)
+	}
+}

@@ -82,6 +82,9 @@ func (h *Shard) append(ctx context.Context, records []store.Record) error {
 			return err
 		}
 	}
+	if h.overlay.Pending() {
+		go h.overlay.Absorb() // while this batch is on its way to the disk
+	}
 	err := h.write(h.seq+1, records)
 	switch {
 	case err == nil:
