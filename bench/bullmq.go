@@ -80,7 +80,7 @@ func bullmq() error {
 }
 
 // rounds is how often each server is measured.
-const rounds = 3
+const rounds = 5
 
 func median(v []float64) float64 {
 	v = slices.Sorted(slices.Values(v))

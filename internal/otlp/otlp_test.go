@@ -145,7 +145,7 @@ func FuzzJSON(f *testing.F) {
 	f.Add([]byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"x","startTimeUnixNano":1e300,"attributes":[{"key":"a","value":{"doubleValue":"Infinity"}}]}]}]}]}`))
 	f.Add([]byte(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"severityNumber":"9","body":{"bytesValue":"/w=="}}]}]}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, read := range []func(string, []byte) ([]Resource, error){Traces, Logs} {
+		for _, read := range []func(string, []byte) ([]Resource, error){Traces, Logs, Metrics} {
 			list, err := read("application/json", b)
 			if err != nil {
 				continue
