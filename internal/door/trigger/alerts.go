@@ -142,6 +142,7 @@ func (env *environment) createChannel(r *http.Request) (any, error) {
 		Functions: []engine.Function{{
 			ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(env.Name+"\x00"+name))), Env: env.Name, App: name, Slug: name, Name: "alerts to " + ch.Name, Door: Name,
 			Config: mustJSON(map[string]string{"channel": ch.ID}), MaxAttempts: alertAttempts, Silent: true,
+			Flow: engine.Flow{Concurrency: []engine.Concurrency{{Limit: alertsAtOnce, Scope: engine.ScopeFunction}}},
 		}},
 	})
 	if err == nil {

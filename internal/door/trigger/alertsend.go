@@ -24,6 +24,7 @@ const (
 	alertTimeout  = 15 * time.Second
 	alertPause    = 5 * engine.Second
 	alertLongest  = 15 * engine.Minute
+	alertsAtOnce  = 5 // of a channel, however much fails at once
 )
 
 // alert is what a run of a channel is about.
