@@ -207,7 +207,7 @@ test("an alert channel is told of what failed, and of what was deployed", async 
   const { object } = await alert("a run", (e) => e.object.run?.id === h.id);
   assert.deepEqual([object.task.id, object.task.filePath, object.run.status, object.run.error.message, object.run.tags, object.environment.type, object.project.ref], ["flaky", "src/trigger/tasks.ts", "FAILED", "boom 1", ["alerts"], "PRODUCTION", project]);
   assert.equal((await fetch(object.run.dashboardUrl)).status, 200);
-  assert.equal((await alert("a crash", (e) => e.object.run?.error.type === "INTERNAL_ERROR")).object.run.status, "CRASHED");
+  assert.equal((await alert("a crash", (e) => e.object.run?.status === "CRASHED")).object.run.error.type, "INTERNAL_ERROR");
   const deployed = await alert("a version", (e) => e.type === "alert.deployment.success");
   assert.ok(deployed.object.tasks.some((t) => t.id === "hello") && deployed.object.deployment.deployedAt instanceof Date);
   const bad = await alert("a deployment", (e) => e.type === "alert.deployment.failed" && /no build.json/.test(e.object.error.message));
