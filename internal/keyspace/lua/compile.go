@@ -322,7 +322,9 @@ func (c *compiler) table(x *tableNode) evalFn {
 
 // settle puts a table in order whose array part was filled by hand.
 func (t *table) settle() {
-	t.trim()
+	if n := len(t.arr); n > 0 && t.arr[n-1].isNil() {
+		t.cut()
+	}
 	if t.numbers == 0 {
 		return
 	}
@@ -334,6 +336,26 @@ func (t *table) settle() {
 	}
 	if i := t.find(number(float64(len(t.arr) + 1))); i >= 0 && !t.list[i].val.isNil() {
 		t.push(t.list[i].key, t.list[i].val)
+	}
+}
+
+// cut ends an array part whose last element is nil where the reference implementation finds the length of such a table, which is between any element
+// and a nil behind it. What is further on is kept by its key.
+func (t *table) cut() {
+	low, high := 0, len(t.arr) // low is 0 or that of an element, high that of a nil
+	for high-low > 1 {
+		if mid := (low + high) / 2; t.arr[mid-1].isNil() {
+			high = mid
+		} else {
+			low = mid
+		}
+	}
+	rest := t.arr[low:]
+	t.arr = t.arr[:low:low]
+	for i, v := range rest {
+		if !v.isNil() {
+			t.setList(number(float64(low+i+1)), v)
+		}
 	}
 }
 

@@ -237,6 +237,9 @@ func (g *generator) script() string {
 
 // scripts are compared one by one, a line each.
 const scripts = `
+return {#{({} and nil), select(1, {1, 2, 3}, nil)}, #{nil, 1, nil}, #{nil, nil, 3, nil}, #{1, nil, 3, nil}, #{1, 2, nil, nil}, #{nil, nil}, #{1, nil, nil, 4, 5, nil, 7, nil}, #{nil, 2}}
+local t = {1, nil, 3, nil, 5, nil} t[#t + 1] = "x" return {#t, t[1], t[2] or "-", t[3] or "-", t[4] or "-", t[5] or "-", table.concat(t, ",")}
+local t, n = {nil, "b", nil, [2] = "lost", k = "v"}, 0 for k, v in pairs(t) do n = n + 1 end return {n, #t, t[2]}
 return {tostring(1795446687522), tostring(99999999999999), tostring(1e14), tostring(1e15), tostring(2^53), tostring(1/3), tostring(1/0), tostring(-1/0), tostring(0/0), tostring(-(0/0))}
 return {tonumber("1e3"), tonumber("0x10"), tonumber(" 12 "), tonumber(""), 1}
 return {tonumber("10", 2), tonumber("zz", 36), tonumber("7", 2), tonumber("0xff", 16), tonumber("-ff", 16), tonumber(" 11 ", 2)}
