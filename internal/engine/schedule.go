@@ -21,7 +21,6 @@ type lane struct {
 	index  int32
 	pool   *pool // of a Pulled function: where it stands when it is ready, instead of with its function
 	kind   laneKind
-	resume *heap[*lane] // of resumptions: where it stands when it is ready
 }
 
 // laneKind says what jobs of a lane wait for.
@@ -125,7 +124,7 @@ func (m *Machine) line(j *job) {
 	case laneEmpty:
 		m.offer(ln)
 	case laneReady:
-		ln.stand().fix(ln)
+		m.stand(ln).fix(ln)
 	case laneParked:
 		ln.group.lanes.fix(ln)
 	}
@@ -136,17 +135,17 @@ func (m *Machine) offer(ln *lane) {
 	if p := ln.pool; p != nil && p.ready.len() == 0 {
 		m.emit(&Work{Door: ln.fn.def.Door, Env: p.key.env, Pool: p.key.name})
 	}
-	ln.stand().push(ln)
-	if ln.pool == nil && ln.resume == nil {
+	m.stand(ln).push(ln)
+	if ln.pool == nil && ln.kind != resumptions {
 		m.ring.push(ln.fn)
 	}
 }
 
 // stand is the heap that the lane is in when it is ready.
-func (ln *lane) stand() *heap[*lane] {
+func (m *Machine) stand(ln *lane) *heap[*lane] {
 	switch {
-	case ln.resume != nil:
-		return ln.resume
+	case ln.kind == resumptions:
+		return &m.resuming
 	case ln.pool != nil:
 		return &ln.pool.ready
 	}
@@ -209,7 +208,7 @@ func (m *Machine) newLane(j *job, key string, kind laneKind) *lane {
 	ln := &lane{key: key, fn: j.run.fn, kind: kind}
 	switch kind {
 	case resumptions:
-		ln.resume, ln.claims = &m.resuming, m.claims(j, false)
+		ln.claims = m.claims(j, false)
 	case entries:
 		ln.pool, ln.claims = m.poolOf(j), m.entryClaims(j.run)
 	default:
@@ -474,7 +473,7 @@ func (m *Machine) leaveLane(j *job) {
 	// The lane leaves its heap while its first job changes, since that is what the heap orders it by.
 	switch ln.state {
 	case laneReady:
-		ln.stand().remove(ln)
+		m.stand(ln).remove(ln)
 	case laneParked:
 		ln.group.lanes.remove(ln)
 	}
@@ -490,7 +489,7 @@ func (m *Machine) leaveLane(j *job) {
 			}
 		}
 	case ln.state == laneReady:
-		ln.stand().push(ln)
+		m.stand(ln).push(ln)
 	default:
 		ln.group.lanes.push(ln)
 	}
