@@ -13,6 +13,17 @@ import (
 
 // The JSON form: ids are hexadecimal, 64-bit numbers are text or numbers, and enumerations are numbers.
 
+// decodeJSON decodes a request of something that has not too many parts.
+func decodeJSON(body []byte, what string, v any) error {
+	if bytes.Count(body, []byte("{")) > maxParts {
+		return errParts
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return fmt.Errorf("decode %s: %w", what, err)
+	}
+	return nil
+}
+
 func jsonTraces(body []byte) ([]Resource, error) {
 	var in struct {
 		Resources []struct {
@@ -22,11 +33,8 @@ func jsonTraces(body []byte) ([]Resource, error) {
 			} `json:"scopeSpans"`
 		} `json:"resourceSpans"`
 	}
-	if bytes.Count(body, []byte("{")) > maxParts {
-		return nil, errParts
-	}
-	if err := json.Unmarshal(body, &in); err != nil {
-		return nil, fmt.Errorf("decode traces: %w", err)
+	if err := decodeJSON(body, "traces", &in); err != nil {
+		return nil, err
 	}
 	var out []Resource
 	for _, r := range in.Resources {
@@ -52,11 +60,8 @@ func jsonLogs(body []byte) ([]Resource, error) {
 			} `json:"scopeLogs"`
 		} `json:"resourceLogs"`
 	}
-	if bytes.Count(body, []byte("{")) > maxParts {
-		return nil, errParts
-	}
-	if err := json.Unmarshal(body, &in); err != nil {
-		return nil, fmt.Errorf("decode logs: %w", err)
+	if err := decodeJSON(body, "logs", &in); err != nil {
+		return nil, err
 	}
 	var out []Resource
 	for _, r := range in.Resources {

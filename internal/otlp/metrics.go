@@ -1,13 +1,8 @@
 package otlp
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
-
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	metricspb "go.opentelemetry.io/proto/otlp/metrics/v1"
-	"google.golang.org/protobuf/proto"
 )
 
 // Point is one measurement. Of a histogram it is the mean.
@@ -70,11 +65,8 @@ func jsonMetrics(body []byte) ([]Resource, error) {
 			} `json:"scopeMetrics"`
 		} `json:"resourceMetrics"`
 	}
-	if bytes.Count(body, []byte("{")) > maxParts {
-		return nil, errParts
-	}
-	if err := json.Unmarshal(body, &in); err != nil {
-		return nil, fmt.Errorf("decode metrics: %w", err)
+	if err := decodeJSON(body, "metrics", &in); err != nil {
+		return nil, err
 	}
 	var out []Resource
 	for _, r := range in.Resources {
@@ -99,12 +91,9 @@ func jsonMetrics(body []byte) ([]Resource, error) {
 }
 
 func protoMetrics(body []byte) ([]Resource, error) {
-	if countParts(body, metricsShape, 0) > maxParts {
-		return nil, errParts
-	}
 	var in metricspb.MetricsData
-	if err := proto.Unmarshal(body, &in); err != nil {
-		return nil, fmt.Errorf("decode metrics: %w", err)
+	if err := decodeProto(body, "metrics", metricsShape, &in); err != nil {
+		return nil, err
 	}
 	var out []Resource
 	for _, r := range in.GetResourceMetrics() {

@@ -14,13 +14,21 @@ import (
 
 // The requests of the exporters have the same fields as TracesData and LogsData, whose packages do without gRPC.
 
-func protoTraces(body []byte) ([]Resource, error) {
-	if countParts(body, tracesShape, 0) > maxParts {
-		return nil, errParts
+// decodeProto decodes a request of something that has not too many parts, counted by its shape.
+func decodeProto(body []byte, what string, s shape, m proto.Message) error {
+	if countParts(body, s, 0) > maxParts {
+		return errParts
 	}
+	if err := proto.Unmarshal(body, m); err != nil {
+		return fmt.Errorf("decode %s: %w", what, err)
+	}
+	return nil
+}
+
+func protoTraces(body []byte) ([]Resource, error) {
 	var in tracepb.TracesData
-	if err := proto.Unmarshal(body, &in); err != nil {
-		return nil, fmt.Errorf("decode traces: %w", err)
+	if err := decodeProto(body, "traces", tracesShape, &in); err != nil {
+		return nil, err
 	}
 	var out []Resource
 	for _, r := range in.GetResourceSpans() {
@@ -48,12 +56,9 @@ func protoSpan(s *tracepb.Span) Span {
 }
 
 func protoLogs(body []byte) ([]Resource, error) {
-	if countParts(body, logsShape, 0) > maxParts {
-		return nil, errParts
-	}
 	var in logspb.LogsData
-	if err := proto.Unmarshal(body, &in); err != nil {
-		return nil, fmt.Errorf("decode logs: %w", err)
+	if err := decodeProto(body, "logs", logsShape, &in); err != nil {
+		return nil, err
 	}
 	var out []Resource
 	for _, r := range in.GetResourceLogs() {

@@ -71,13 +71,9 @@ func (o *Overlay) absorb() {
 	o.pending = o.pending[:0]
 }
 
-// read is for readers: everything is in its place until done is called.
-func (o *Overlay) read() (done func()) {
-	for {
-		o.mu.RLock()
-		if len(o.pending) == 0 {
-			return o.mu.RUnlock
-		}
+// rlock locks for reading, with everything in its place.
+func (o *Overlay) rlock() {
+	for o.mu.RLock(); len(o.pending) > 0; o.mu.RLock() {
 		o.mu.RUnlock()
 		o.Absorb()
 	}
@@ -96,7 +92,8 @@ func (o *Overlay) Get(table Table, key []byte) (value []byte, found bool) {
 	if table >= maxTable {
 		return nil, false
 	}
-	defer o.read()()
+	o.rlock()
+	defer o.mu.RUnlock()
 	if s := o.active.find(table, key); s != nil {
 		return bytes.Clone(s.record.Value), true
 	}
@@ -114,7 +111,8 @@ func (o *Overlay) Partition(table Table, part []byte) (rows []Row, seals uint64)
 	if table >= maxTable {
 		return nil, 0
 	}
-	defer o.read()()
+	o.rlock()
+	defer o.mu.RUnlock()
 	rows = o.active.partition(nil, table, part)
 	if o.folding != nil {
 		newer := len(rows)
@@ -134,7 +132,8 @@ func (o *Overlay) Holds(table Table) bool {
 	if table >= maxTable {
 		return false
 	}
-	defer o.read()()
+	o.rlock()
+	defer o.mu.RUnlock()
 	return len(o.active.tables[table].slots) > 0 || o.folding != nil && len(o.folding.tables[table].slots) > 0
 }
 
@@ -148,7 +147,8 @@ func (o *Overlay) Seals() uint64 {
 
 // Unfolded is the number of records that wait for a fold, and the bytes of their keys and values.
 func (o *Overlay) Unfolded() (records int, bytes int64) {
-	defer o.read()()
+	o.rlock()
+	defer o.mu.RUnlock()
 	records, bytes = o.active.records, o.active.bytes
 	if o.folding != nil {
 		records += o.folding.records
