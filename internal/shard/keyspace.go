@@ -19,7 +19,7 @@ const Everysec = time.Second
 const (
 	keyspaceFold  = 2 * time.Second
 	keyspaceLater = 30 * time.Second
-	keyspaceBytes = 32 << 20 // which a start after a crash folds in a second or so
+	keyspaceBytes = 32 << 20 // which a start after a crash folds in a second or two
 )
 
 // Keyspace runs the shard of the keyspace. Commands are answered in the order in which they were posted, each when it and all before it
