@@ -5,13 +5,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 
-	"github.com/google/uuid"
 	"github.com/quartetjobs/quartet/internal/dispatch"
 	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/store"
@@ -79,19 +77,16 @@ func (d *Door) alertRoutes() {
 }
 
 func (env *environment) loadChannels(ctx context.Context) error {
-	rows, err := env.cfg.Host.Scan(ctx, store.Query{Table: store.Meta, Prefix: env.metaKey("alert", ""), Limit: store.MaxLimit})
+	list, err := readRows[channel](ctx, env, "alert")
 	if err != nil {
 		return err
 	}
-	for _, row := range rows {
-		ch := &channel{}
-		if err := json.Unmarshal(row.Value, ch); err != nil {
-			return fmt.Errorf("decode an alert channel: %w", err)
-		}
-		env.channels.list = append(env.channels.list, ch)
+	slices.SortFunc(list, func(a, b *channel) int { return cmp.Compare(a.ID, b.ID) })
+	if env.channels.list = list; len(list) == 0 {
+		return nil
 	}
-	slices.SortFunc(env.channels.list, func(a, b *channel) int { return cmp.Compare(a.ID, b.ID) })
-	return nil
+	// A crash may have come between a channel and that the tasks' failures are told of.
+	return env.registerTasks(ctx, env.current(), env.taskNames())
 }
 
 func (env *environment) channelSecret(ch *channel) (string, error) {
@@ -130,28 +125,20 @@ func (env *environment) createChannel(r *http.Request) (any, error) {
 		return nil, fail(http.StatusBadRequest, "the secret is longer than 500 characters")
 	}
 	in.Secret = cmp.Or(in.Secret, "whsec_"+rand.Text())
-	defer env.workersChange()()
+	env.workers.register.Lock()
+	defer env.workers.register.Unlock()
 	if len(env.channels.all()) >= maxChannels {
 		return nil, invalid("there are %d channels already", maxChannels)
 	}
 	ch := &channel{ID: friendly(channelPrefix, env.newID()), Name: in.Name, URL: in.URL, Types: in.Types, Origin: origin(r), CreatedAt: env.cfg.Now().UnixMilli()}
 	ch.Sealed = env.cfg.Box.Seal(in.Secret, "alert\x00"+env.Name+"\x00"+ch.ID)
-	name := channelSlug + ch.ID
-	rep, err := do[engine.RegisterReply](r.Context(), env, &engine.Register{
-		App: engine.App{ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(env.Name+"\x00app\x00"+name))), Env: env.Name, Name: name, Door: Name, Checksum: "1"},
-		Functions: []engine.Function{{
-			ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(env.Name+"\x00"+name))), Env: env.Name, App: name, Slug: name, Name: "alerts to " + ch.Name, Door: Name,
-			Config: mustJSON(map[string]string{"channel": ch.ID}), MaxAttempts: alertAttempts, Silent: true,
-			Flow: engine.Flow{Concurrency: []engine.Concurrency{{Limit: alertsAtOnce, Scope: engine.ScopeFunction}}},
-		}},
-	})
-	if err == nil {
-		err = rep.Err
+	if err := env.registerCalled(r.Context(), engine.Function{
+		Slug: channelSlug + ch.ID, Name: "alerts to " + ch.Name, Config: json.RawMessage(`{}`), MaxAttempts: alertAttempts,
+		Flow: engine.Flow{Concurrency: []engine.Concurrency{{Limit: alertsAtOnce, Scope: engine.ScopeFunction}}},
+	}); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		err = env.put(r.Context(), engine.RowPut{Table: store.Meta, Key: env.metaKey("alert", ch.ID), Value: mustJSON(ch)})
-	}
-	if err != nil {
+	if err := env.put(r.Context(), engine.RowPut{Table: store.Meta, Key: env.metaKey("alert", ch.ID), Value: mustJSON(ch)}); err != nil {
 		return nil, err
 	}
 	env.channels.mu.Lock()
@@ -165,18 +152,20 @@ func (env *environment) createChannel(r *http.Request) (any, error) {
 	return v, nil
 }
 
-// workersChange is held by who changes what is registered.
-func (env *environment) workersChange() (done func()) {
-	env.workers.register.Lock()
-	return env.workers.register.Unlock
+func (env *environment) findChannel(r *http.Request) (*channel, error) {
+	if ch := env.channels.named(r.PathValue("id")); ch != nil {
+		return ch, nil
+	}
+	return nil, fail(http.StatusNotFound, "Channel not found")
 }
 
 func (env *environment) deleteChannel(r *http.Request) (any, error) {
-	ch := env.channels.named(r.PathValue("id"))
-	if ch == nil {
-		return nil, fail(http.StatusNotFound, "Channel not found")
+	ch, err := env.findChannel(r)
+	if err != nil {
+		return nil, err
 	}
-	defer env.workersChange()()
+	env.workers.register.Lock()
+	defer env.workers.register.Unlock()
 	if err := env.dropChannel(r.Context(), ch); err != nil {
 		return nil, err
 	}
@@ -184,21 +173,20 @@ func (env *environment) deleteChannel(r *http.Request) (any, error) {
 }
 
 func (env *environment) dropChannel(ctx context.Context, ch *channel) error {
-	if err := env.put(ctx, engine.RowPut{Table: store.Meta, Key: env.metaKey("alert", ch.ID)}); err != nil {
+	if err := env.dropCalled(ctx, channelSlug+ch.ID, env.metaKey("alert", ch.ID)); err != nil {
 		return err
 	}
 	env.channels.mu.Lock()
+	defer env.channels.mu.Unlock()
 	env.channels.list = slices.DeleteFunc(env.channels.list, func(o *channel) bool { return o.ID == ch.ID })
-	env.channels.mu.Unlock()
-	_, err := env.cfg.Host.Submit(ctx, &engine.RemoveApp{Env: env.Name, Name: channelSlug + ch.ID})
-	return err
+	return nil
 }
 
 // testChannel sends an alert about a run that does not exist.
 func (env *environment) testChannel(r *http.Request) (any, error) {
-	ch := env.channels.named(r.PathValue("id"))
-	if ch == nil {
-		return nil, fail(http.StatusNotFound, "Channel not found")
+	ch, err := env.findChannel(r)
+	if err != nil {
+		return nil, err
 	}
 	run, err := env.alert(r.Context(), ch, &alert{Type: alertRunFailed, Test: true}, "")
 	return map[string]string{"run": run.String()}, err

@@ -2,8 +2,6 @@ package trigger
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -11,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/quartetjobs/quartet/internal/calls"
 	"github.com/quartetjobs/quartet/internal/dispatch"
 	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/history"
@@ -22,8 +19,8 @@ import (
 const (
 	alertAttempts = 16
 	alertTimeout  = 15 * time.Second
-	alertPause    = 5 * engine.Second
-	alertLongest  = 15 * engine.Minute
+	alertPause    = 5 * time.Second
+	alertLongest  = 15 * time.Minute
 	alertsAtOnce  = 5 // of a channel, however much fails at once
 )
 
@@ -94,40 +91,18 @@ func (d *Door) Settle(s *engine.Settle) {
 
 // deliver sends an alert.
 func (d *Door) deliver(ctx context.Context, c *engine.Call) *engine.Report {
-	rep := &engine.Report{Run: c.Run, Request: c.Request}
-	v, err := d.send(ctx, c)
-	switch {
-	case calls.Gone(err):
-		return nil
-	case err != nil:
-		pause := min(alertPause<<min(c.Attempt, 20), alertLongest)
-		rep.Ops = []engine.Op{{
-			Kind: engine.OpRunFailed, RetryAt: d.cfg.Now().UnixMilli() + pause, Value: mustJSON(map[string]string{"name": "AlertError", "message": err.Error()}),
-		}}
-	default:
-		rep.Ops = []engine.Op{{Kind: engine.OpRunDone, Value: mustJSON(v)}}
-	}
-	return rep
+	pause := min(alertPause<<min(c.Attempt, 20), alertLongest)
+	return d.called(ctx, c, "AlertError", pause, func(env *environment) (any, error) { return env.send(ctx, c) })
 }
 
-func (d *Door) send(ctx context.Context, c *engine.Call) (any, error) {
-	select {
-	case <-d.prepared:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	skip := func(why string) (any, error) { return map[string]string{"skipped": why}, nil }
-	env := d.named(c.Fn.Env)
-	if env == nil {
-		return skip("its environment is no more")
-	}
+func (env *environment) send(ctx context.Context, c *engine.Call) (any, error) {
 	ch := env.channels.named(strings.TrimPrefix(c.Fn.Slug, channelSlug))
 	if ch == nil {
-		return skip("its channel is no more")
+		return skipped("its channel is no more"), nil
 	}
-	ev, err := history.Event(ctx, d.cfg.Host, env.Name, c.Events[0])
+	ev, err := history.Event(ctx, env.cfg.Host, env.Name, c.Events[0])
 	if err != nil || ev == nil {
-		return map[string]string{"skipped": "what it is about is not in the store"}, err
+		return skipped("what it is about is not in the store"), err
 	}
 	a := &alert{}
 	if err := json.Unmarshal(ev.Data, a); err != nil {
@@ -135,7 +110,7 @@ func (d *Door) send(ctx context.Context, c *engine.Call) (any, error) {
 	}
 	object, err := env.alertObject(ctx, ch, a)
 	if err != nil || object == nil {
-		return map[string]string{"skipped": "what it is about is not in the store any more"}, err
+		return skipped("what it is about is not in the store any more"), err
 	}
 	key, err := env.channelSecret(ch)
 	if err != nil {
@@ -144,34 +119,26 @@ func (d *Door) send(ctx context.Context, c *engine.Call) (any, error) {
 	body := mustJSON(map[string]any{
 		"id": friendly("alert_", c.Run), "created": iso(int64(c.Run.Time())), "webhookVersion": "v1", "type": a.Type, "object": object,
 	})
-	mac := hmac.New(sha256.New, []byte(key))
-	mac.Write(body)
-	resp, err := d.cfg.Client.Do(ctx, &dispatch.Request{
+	resp, err := env.cfg.Client.Do(ctx, &dispatch.Request{
 		Method: http.MethodPost, URL: ch.URL, Body: body, Timeout: alertTimeout,
-		Header: http.Header{"Content-Type": {"application/json"}, "X-Trigger-Signature-Hmacsha256": {hex.EncodeToString(mac.Sum(nil))}},
+		Header: http.Header{"Content-Type": {"application/json"}, "X-Trigger-Signature-Hmacsha256": {hex.EncodeToString(sign(key, string(body)))}},
 	})
 	switch {
 	case resp == nil && err != nil:
 		return nil, err
 	case resp.Status < 200 || resp.Status > 299:
-		return nil, fmt.Errorf("%s answered with status %d: %s", ch.URL, resp.Status, firstBytes(resp.Body, 500))
+		return nil, fmt.Errorf("%s answered with status %d: %.500s", ch.URL, resp.Status, resp.Body)
 	}
 	return map[string]int{"status": resp.Status}, nil
 }
 
-func firstBytes(b []byte, n int) []byte { return b[:min(n, len(b))] }
-
 // alertObject is what an alert says; nil when what it is about is gone.
 func (env *environment) alertObject(ctx context.Context, ch *channel, a *alert) (map[string]any, error) {
-	org := organization()
-	v := map[string]any{
-		"environment":  env.view(),
-		"organization": map[string]any{"id": org["id"], "slug": org["slug"], "name": org["title"]},
-		"project":      env.projectNamed(env.ref()).short(),
-	}
+	v := map[string]any{"environment": env.view(), "organization": shortOrganization(), "project": env.projectNamed(env.ref()).short()}
 	switch {
 	case a.Test:
-		return v, env.testObject(v, ch)
+		env.testObject(v, ch)
+		return v, nil
 	case a.Type == alertRunFailed:
 		ok, err := env.runObject(ctx, v, ch, a.Run)
 		if err != nil || !ok {
@@ -248,7 +215,7 @@ func alertError(e *taskError) map[string]any {
 }
 
 // testObject is an alert about a run that does not exist.
-func (env *environment) testObject(v map[string]any, ch *channel) error {
+func (env *environment) testObject(v map[string]any, ch *channel) {
 	now := iso(env.cfg.Now().UnixMilli())
 	v["task"] = alertTask("test-alert", env.current())
 	v["run"] = map[string]any{
@@ -256,7 +223,6 @@ func (env *environment) testObject(v map[string]any, ch *channel) error {
 		"error":              alertError(&taskError{Type: "BUILT_IN_ERROR", Name: "Error", Message: "This is a test of the alert channel " + ch.Name + ". Nothing has failed."}),
 		"isOutOfMemoryError": false, "machine": defaultMachine, "dashboardUrl": ch.Origin + "/tasks/alerts",
 	}
-	return nil
 }
 
 // deploymentObject is the part of an alert that is about a deployment.

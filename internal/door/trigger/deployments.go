@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -138,17 +137,11 @@ func (d *Door) deploymentRoutes() {
 }
 
 func (env *environment) loadDeployments(ctx context.Context) error {
-	rows, err := env.cfg.Host.Scan(ctx, store.Query{Table: store.Meta, Prefix: env.metaKey("deployment", ""), Limit: store.MaxLimit})
+	list, err := readRows[deployment](ctx, env, "deployment")
 	if err != nil {
 		return err
 	}
-	for _, row := range rows {
-		p := &deployment{}
-		if err := json.Unmarshal(row.Value, p); err != nil {
-			return fmt.Errorf("decode a deployment: %w", err)
-		}
-		env.deployments.list = append(env.deployments.list, p)
-	}
+	env.deployments.list = list
 	slices.SortFunc(env.deployments.list, func(a, b *deployment) int { return cmp.Compare(a.ID, b.ID) })
 	return nil
 }

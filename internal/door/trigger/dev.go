@@ -86,7 +86,7 @@ func (env *environment) giveUpOn() {
 	}
 	env.calls.Do(func(ctx context.Context) {
 		for name := range env.taskNames() { // each by itself
-			ids, err := do[[]engine.ID](ctx, env, &engine.LiveRuns{Fn: env.taskFunction(name), Limit: maxGivenUp})
+			ids, err := do[[]engine.ID](ctx, env, &engine.LiveRuns{Fn: env.functionID(name), Limit: maxGivenUp})
 			if err != nil {
 				return // their leases run out by themselves
 			}

@@ -6,7 +6,8 @@
 //
 // Where to look: identity.go says who asks, packet.go reads and writes payloads; dev.go and worker.go are what the CLI does before there are
 // runs, socket.go how it hears of changes; execution.go is the life of an attempt, waits.go what a run waits for; trigger.go, debounce.go and batch.go start
-// runs, runs.go tells of them, bulk.go changes many, schedules.go starts them by the clock, alerts.go and alertsend.go tell others of failures;
+// runs, runs.go tells of them, bulk.go changes many, schedules.go starts them by the clock, alerts.go and alertsend.go tell others of failures, and
+// called.go has what these two have in common;
 // realtime.go lets clients follow them; telemetry.go keeps what tasks tell of themselves, and trace.go gives it
 // back; stream.go and its neighbours are what they stream to others, and what others send them.
 package trigger
@@ -442,6 +443,23 @@ func do[T any](ctx context.Context, d interface {
 
 func (d *Door) submit(ctx context.Context, cmd engine.Command) (any, error) {
 	return d.cfg.Host.Submit(ctx, cmd)
+}
+
+// readRows reads the rows of a kind that an environment has in Meta.
+func readRows[T any](ctx context.Context, env *environment, kind string) ([]*T, error) {
+	rows, err := env.cfg.Host.Scan(ctx, store.Query{Table: store.Meta, Prefix: env.metaKey(kind, ""), Limit: store.MaxLimit})
+	if err != nil {
+		return nil, err
+	}
+	var list []*T
+	for _, row := range rows {
+		v := new(T)
+		if err := json.Unmarshal(row.Value, v); err != nil {
+			return nil, fmt.Errorf("decode a row of the kind %s: %w", kind, err)
+		}
+		list = append(list, v)
+	}
+	return list, nil
 }
 
 // put writes rows, all or none.

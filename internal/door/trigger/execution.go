@@ -393,7 +393,7 @@ func (env *environment) executionView(x *execution, w *worker, m taskpool.Machin
 		"task":         map[string]any{"id": opts.Task, "filePath": file},
 		"queue":        map[string]any{"id": queueID(opts.Queue), "name": opts.Queue},
 		"environment":  env.view(),
-		"organization": map[string]any{"id": organizationID, "slug": "quartet", "name": "Quartet"},
+		"organization": shortOrganization(),
 		"project":      env.projectNamed(w.Project).short(), "machine": machineView(m),
 	}
 	if opts.Batch != "" {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -35,21 +34,6 @@ type measure struct {
 	Last float64 `json:"last"`
 	Max  float64 `json:"max"`
 	At   int64   `json:"at"` // ms, of the last
-}
-
-// serveMetrics answers an export of measurements.
-func (d *Door) serveMetrics(w http.ResponseWriter, r *http.Request) {
-	list, err := d.readTelemetry(w, r, otlp.Metrics)
-	if err != nil {
-		d.writeError(w, r, err)
-		return
-	}
-	n, reason, err := d.measured(r.Context(), list)
-	if err != nil {
-		d.writeError(w, r, err)
-		return
-	}
-	writePartial(w, r, "rejectedDataPoints", n, reason)
 }
 
 // measured keeps measurements, and says how many it did not keep and why.

@@ -69,6 +69,11 @@ func organization() map[string]any {
 	return map[string]any{"id": organizationID, "title": "Quartet", "slug": "quartet", "createdAt": time.UnixMilli(0).UTC()}
 }
 
+// shortOrganization is how tasks and alerts are told of it.
+func shortOrganization() map[string]any {
+	return map[string]any{"id": organizationID, "slug": "quartet", "name": "Quartet"}
+}
+
 func projectID(ref string) string { return strings.TrimPrefix(ref, "proj_") }
 
 func projectView(p projectRow) map[string]any {

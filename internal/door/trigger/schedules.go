@@ -11,10 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-	"github.com/quartetjobs/quartet/internal/calls"
 	"github.com/quartetjobs/quartet/internal/cron"
 	"github.com/quartetjobs/quartet/internal/engine"
+	"github.com/quartetjobs/quartet/internal/history"
 	"github.com/quartetjobs/quartet/internal/store"
 )
 
@@ -95,29 +94,16 @@ func (env *environment) findSchedule(ctx context.Context, id string) (*schedule,
 	return nil, fail(http.StatusNotFound, "Schedule not found")
 }
 
-func (env *environment) scheduleFunction(s *schedule) engine.UUID {
-	return engine.UUID(uuid.NewSHA1(idSpace, []byte(env.Name+"\x00"+scheduleSlug+s.ID)))
-}
-
 // putSchedule makes or changes a schedule.
 func (env *environment) putSchedule(ctx context.Context, s *schedule) error {
 	window, err := s.window()
 	if err != nil {
 		return err
 	}
-	config := mustJSON(s)
-	name := scheduleSlug + s.ID
-	rep, err := do[engine.RegisterReply](ctx, env, &engine.Register{
-		App: engine.App{ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(env.Name+"\x00app\x00"+name))), Env: env.Name, Name: name, Door: Name, Checksum: string(config)},
-		Functions: []engine.Function{{
-			ID: env.scheduleFunction(s), Env: env.Name, App: name, Slug: name, Name: "schedule of " + s.Task, Door: Name, Config: config, MaxAttempts: 5, Silent: true,
-			Triggers: []engine.Trigger{{Cron: zoned(s.Cron, s.Timezone), CronEvent: "trigger/schedule", CronJitter: window}},
-		}},
+	return env.registerCalled(ctx, engine.Function{
+		Slug: scheduleSlug + s.ID, Name: "schedule of " + s.Task, Config: mustJSON(s), MaxAttempts: 5,
+		Triggers: []engine.Trigger{{Cron: zoned(s.Cron, s.Timezone), CronEvent: "trigger/schedule", CronJitter: window}},
 	})
-	if err != nil {
-		return err
-	}
-	return rep.Err
 }
 
 // window is the time, in ms, by which the ticks of a schedule may be late, each by its own part of it: section 10.2.
@@ -153,10 +139,7 @@ func (s *schedule) window() (int64, error) {
 var windowForm = regexp.MustCompile(`^([0-9]{1,4})(m|h|%)$`)
 
 func (env *environment) dropSchedule(ctx context.Context, id string) error {
-	if _, err := env.cfg.Host.Submit(ctx, &engine.RemoveApp{Env: env.Name, Name: scheduleSlug + id}); err != nil {
-		return err
-	}
-	return env.put(ctx, engine.RowPut{Table: store.Meta, Key: env.metaKey("tick", id)})
+	return env.dropCalled(ctx, scheduleSlug+id, env.metaKey("tick", id))
 }
 
 // declareSchedules makes the declared schedules those of a worker: section 10.3.
@@ -194,53 +177,25 @@ func (env *environment) declareSchedules(ctx context.Context, w *worker) error {
 	return nil
 }
 
-// Call is a tick or an alert. It does not block.
-func (d *Door) Call(c *engine.Call) {
-	if strings.HasPrefix(c.Fn.Slug, channelSlug) {
-		d.calls.Go(c, d.deliver)
-		return
-	}
-	d.calls.Go(c, d.tick)
-}
-
 // tick triggers the task of a schedule.
 func (d *Door) tick(ctx context.Context, c *engine.Call) *engine.Report {
-	rep := &engine.Report{Run: c.Run, Request: c.Request}
-	select {
-	case <-d.prepared:
-	case <-ctx.Done():
-		return nil
-	}
-	s := &schedule{}
-	v, err := map[string]any{"skipped": "its environment is no more"}, json.Unmarshal(c.Fn.Config, s)
-	if env := d.named(c.Fn.Env); err == nil && env != nil {
-		v, err = env.fire(ctx, c, s)
-	}
-	switch {
-	case calls.Gone(err):
-		return nil
-	case err != nil:
-		rep.Ops = []engine.Op{{Kind: engine.OpRunFailed, RetryAt: d.cfg.Now().Add(time.Second).UnixMilli(), Value: mustJSON(map[string]string{"name": "ScheduleError", "message": err.Error()})}}
-	default:
-		rep.Ops = []engine.Op{{Kind: engine.OpRunDone, Value: mustJSON(v)}}
-	}
-	return rep
+	return d.called(ctx, c, "ScheduleError", time.Second, func(env *environment) (any, error) { return env.fire(ctx, c) })
 }
 
-func (env *environment) fire(ctx context.Context, c *engine.Call, s *schedule) (map[string]any, error) {
+func (env *environment) fire(ctx context.Context, c *engine.Call) (any, error) {
+	s := &schedule{}
+	if err := json.Unmarshal(c.Fn.Config, s); err != nil {
+		return nil, err
+	}
 	if !env.deployed() && !env.connected() {
-		return map[string]any{"skipped": "no worker is connected"}, nil
+		return skipped("no worker is connected"), nil
 	}
 	if env.paused.Load() {
-		return map[string]any{"skipped": "the environment is paused"}, nil
+		return skipped("the environment is paused"), nil
 	}
-	raw, ok, err := env.cfg.Host.Get(ctx, store.Events, engine.EventKey(env.Name, c.Events[0]))
-	if err != nil || !ok {
-		return map[string]any{"skipped": "the tick is not in the store"}, err
-	}
-	ev, err := engine.ParseEventRow(raw)
-	if err != nil {
-		return nil, err
+	ev, err := history.Event(ctx, env.cfg.Host, env.Name, c.Events[0])
+	if err != nil || ev == nil {
+		return skipped("the tick is not in the store"), err
 	}
 	var tick struct {
 		At time.Time `json:"scheduledAt"`
@@ -450,7 +405,7 @@ func (env *environment) showSchedule(s *schedule, err error) (any, error) {
 		next := c.Next(env.clock()).UnixMilli()
 		v["nextRun"] = iso(next)
 		if window, err := s.window(); err == nil {
-			v["nextRunEffectiveAt"] = iso(next + engine.TickDelay(env.scheduleFunction(s), next, window))
+			v["nextRunEffectiveAt"] = iso(next + engine.TickDelay(env.functionID(scheduleSlug+s.ID), next, window))
 		}
 	}
 	return v, nil

@@ -36,22 +36,27 @@ const (
 func (d *Door) telemetryRoutes() {
 	d.told.slots = make(chan struct{}, readers)
 	d.mux.HandleFunc("POST /otel/v1/traces", func(w http.ResponseWriter, r *http.Request) {
-		d.serveTelemetry(w, r, "rejectedSpans", otlp.Traces)
+		d.serveTelemetry(w, r, "rejectedSpans", otlp.Traces, d.tell)
 	})
 	d.mux.HandleFunc("POST /otel/v1/logs", func(w http.ResponseWriter, r *http.Request) {
-		d.serveTelemetry(w, r, "rejectedLogRecords", otlp.Logs)
+		d.serveTelemetry(w, r, "rejectedLogRecords", otlp.Logs, d.tell)
 	})
-	d.mux.HandleFunc("POST /otel/v1/metrics", d.serveMetrics)
+	d.mux.HandleFunc("POST /otel/v1/metrics", func(w http.ResponseWriter, r *http.Request) {
+		d.serveTelemetry(w, r, "rejectedDataPoints", otlp.Metrics, d.measured)
+	})
 }
 
-// serveTelemetry answers an export of spans or logs. rejected names how many were not kept, in the answer.
-func (d *Door) serveTelemetry(w http.ResponseWriter, r *http.Request, rejected string, read func(string, []byte) ([]otlp.Resource, error)) {
+// serveTelemetry answers an export. rejected names how many were not kept, in the answer; keep says how many, and why.
+func (d *Door) serveTelemetry(
+	w http.ResponseWriter, r *http.Request, rejected string, read func(string, []byte) ([]otlp.Resource, error),
+	keep func(context.Context, []otlp.Resource) (int, string, error),
+) {
 	list, err := d.readTelemetry(w, r, read)
 	if err != nil {
 		d.writeError(w, r, err)
 		return
 	}
-	n, reason, err := d.tell(r.Context(), list)
+	n, reason, err := keep(r.Context(), list)
 	if err != nil {
 		d.writeError(w, r, err)
 		return

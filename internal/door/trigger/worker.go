@@ -198,19 +198,14 @@ func (env *environment) metaKey(kind, id string) []byte {
 
 // load reads what is registered.
 func (env *environment) load(ctx context.Context) error {
-	rows, err := env.cfg.Host.Scan(ctx, store.Query{Table: store.Meta, Prefix: env.metaKey("worker", ""), Limit: store.MaxLimit})
+	list, err := readRows[worker](ctx, env, "worker")
 	if err != nil {
 		return err
 	}
 	env.workers.mu.Lock()
 	defer env.workers.mu.Unlock()
-	env.workers.list, env.workers.byID, env.workers.tasks = nil, map[string]*worker{}, map[string]bool{}
-	for _, row := range rows {
-		w := &worker{}
-		if err := json.Unmarshal(row.Value, w); err != nil {
-			return err
-		}
-		env.workers.list = append(env.workers.list, w)
+	env.workers.list, env.workers.byID, env.workers.tasks = list, map[string]*worker{}, map[string]bool{}
+	for _, w := range list {
 		env.workers.byID[w.ID] = w
 	}
 	slices.SortFunc(env.workers.list, func(a, b *worker) int { return cmp.Compare(a.ID, b.ID) })
@@ -219,7 +214,7 @@ func (env *environment) load(ctx context.Context) error {
 		return err
 	}
 	env.workers.promoted = string(promoted)
-	rows, err = env.cfg.Host.Scan(ctx, store.Query{Table: store.Functions, Prefix: engine.FunctionKey(env.Name, slugPrefix), Limit: store.MaxLimit})
+	rows, err := env.cfg.Host.Scan(ctx, store.Query{Table: store.Functions, Prefix: engine.FunctionKey(env.Name, slugPrefix), Limit: store.MaxLimit})
 	if err != nil {
 		return err
 	}
@@ -447,11 +442,6 @@ func (env *environment) taskNames() map[string]bool {
 	return names
 }
 
-// taskFunction is the engine's function of a task.
-func (env *environment) taskFunction(name string) engine.UUID {
-	return engine.UUID(uuid.NewSHA1(idSpace, []byte(env.Name+"\x00"+name)))
-}
-
 // registerTasks tells the engine of all tasks, as worker has them.
 func (env *environment) registerTasks(ctx context.Context, w *worker, names map[string]bool) error {
 	app := engine.App{ID: engine.UUID(uuid.NewSHA1(idSpace, []byte(env.Name))), Env: env.Name, Name: appName, Door: Name}
@@ -463,7 +453,7 @@ func (env *environment) registerTasks(ctx context.Context, w *worker, names map[
 	silent := len(env.channels.wanting(alertRunFailed)) == 0
 	for name := range names { // sorted below
 		fn := engine.Function{
-			ID: env.taskFunction(name), Env: env.Name, App: appName, Slug: slugPrefix + name, Name: name, Door: Name,
+			ID: env.functionID(name), Env: env.Name, App: appName, Slug: slugPrefix + name, Name: name, Door: Name,
 			Config: json.RawMessage(`{}`), MaxAttempts: 1, Pulled: true, Silent: silent, FailuresOnly: true,
 		}
 		if t := w.task(name); t != nil {
