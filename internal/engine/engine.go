@@ -359,9 +359,13 @@ type Counts struct {
 
 func (m *Machine) liveRuns(c *LiveRuns) []ID {
 	var ids []ID
-	for id, r := range m.runs { // sorted below
-		if r.fn.def.ID == c.Fn && r.queuedAt >= c.After && (c.Before == 0 || r.queuedAt < c.Before) {
-			ids = append(ids, id)
+	f := m.fns[c.Fn]
+	if f == nil {
+		return nil
+	}
+	for _, r := range f.runs { // sorted below
+		if r.queuedAt >= c.After && (c.Before == 0 || r.queuedAt < c.Before) {
+			ids = append(ids, r.id)
 		}
 	}
 	slices.SortFunc(ids, func(a, b ID) int { return a.Compare(b) })

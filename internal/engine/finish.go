@@ -84,7 +84,7 @@ func (m *Machine) finish(r *run, status Status, output []byte, reason string) {
 	m.put(row.record())
 	// A live row that was never written needs no delete, but one in this very command may have been: deleting is always right.
 	m.put(store.Record{Table: store.Live, Key: RunKey(r.id)})
-	delete(m.runs, r.id)
+	m.drop(r)
 	m.free(r.held)
 	m.inQueues(r, -1)
 	r.jobs, r.held = nil, nil

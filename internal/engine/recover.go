@@ -160,7 +160,7 @@ func (m *Machine) recoverRun(key, value []byte) error {
 	if r.fn == nil {
 		return errors.New("its function is not in the store")
 	}
-	m.runs[r.id] = r
+	m.keep(r)
 	for _, raw := range cancels {
 		if err := m.recoverCancel(r, raw); err != nil {
 			return err

@@ -65,7 +65,7 @@ func (m *Machine) replace(e *env, f *function) bool {
 	ready := m.takeJobs(old)
 	lanes := old.lanes
 	def, from := f.def, old.def
-	*old = function{def: def, triggers: f.triggers, cancel: f.cancel, keys: f.keys, ready: old.ready, inRing: old.inRing}
+	*old = function{def: def, triggers: f.triggers, cancel: f.cancel, keys: f.keys, runs: old.runs, ready: old.ready, inRing: old.inRing}
 	for i := range old.triggers {
 		if c := old.triggers[i].cron; c != nil {
 			c.fn = old
@@ -127,10 +127,7 @@ func (m *Machine) uninstall(e *env, f *function) {
 // takeJobs takes every ready job of a function out of its lane, in order.
 func (m *Machine) takeJobs(f *function) []*job {
 	var jobs []*job
-	for _, r := range m.runs { // sorted below
-		if r.fn != f {
-			continue
-		}
+	for _, r := range f.runs { // sorted below
 		for _, j := range r.jobs {
 			if j.lane != nil {
 				jobs = append(jobs, j)
@@ -151,10 +148,7 @@ func (m *Machine) rekey(f *function, from *Function) {
 	if same {
 		return
 	}
-	for _, r := range m.runs { // each is changed by itself, so the order does not show
-		if r.fn != f {
-			continue
-		}
+	for _, r := range f.runs { // each is changed by itself, so the order does not show
 		values := make([]string, len(f.def.Flow.Concurrency))
 		for i, c := range f.def.Flow.Concurrency {
 			for k, o := range from.Flow.Concurrency {

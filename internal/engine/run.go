@@ -26,6 +26,7 @@ type run struct {
 	doorState int32
 	nextJob   uint32
 	attempts  uint32 // rows of Attempts written
+	place     int32  // in the list of its function
 	idle      uint8  // calls in a row that brought nothing new
 	join      Join
 	parallel  bool // under JoinEach: several steps were found at once some time
@@ -37,6 +38,27 @@ type run struct {
 	hasSteps  bool // rows of Steps were written, or may have been before the machine was recovered
 	ended     bool
 	stopping  *stopping // of an expired run that somebody cancelled
+}
+
+// keep makes a run one of those that are not over.
+func (m *Machine) keep(r *run) {
+	m.runs[r.id] = r
+	r.place = int32(len(r.fn.runs))
+	r.fn.runs = append(r.fn.runs, r)
+}
+
+// drop undoes keep.
+func (m *Machine) drop(r *run) {
+	delete(m.runs, r.id)
+	f := r.fn
+	last := len(f.runs) - 1
+	moved := f.runs[last]
+	f.runs[r.place], moved.place = moved, r.place
+	f.runs[last] = nil
+	f.runs = f.runs[:last]
+	if cap(f.runs) > 1024 && last < cap(f.runs)/4 {
+		f.runs = append(make([]*run, 0, last*2), f.runs...)
+	}
 }
 
 // stopping is what is to be done when an expired run ends as cancelled.

@@ -245,7 +245,7 @@ func (m *Machine) newRun(f *function, s spec, b *begin) *run {
 		id = m.newID()
 	}
 	r := &run{id: id, fn: f, spec: s, queuedAt: m.now}
-	m.runs[r.id] = r
+	m.keep(r)
 	m.inQueues(r, 1)
 	if s.single {
 		m.singles[singleKey{f.def.ID, s.singleton}] = r

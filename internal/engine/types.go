@@ -147,6 +147,7 @@ type function struct {
 	triggers []trigger
 	cancel   []*expr.Program // nil where the rule has no condition
 	keys     flowKeys
+	runs     []*run      // that are not over, in no order
 	ready    heap[*lane] // lanes with a job that nothing is known to block
 	inRing   bool
 	lanes    [laneKinds]*lane // of runs without keys

@@ -82,11 +82,8 @@ func (env *environment) loadChannels(ctx context.Context) error {
 		return err
 	}
 	slices.SortFunc(list, func(a, b *channel) int { return cmp.Compare(a.ID, b.ID) })
-	if env.channels.list = list; len(list) == 0 {
-		return nil
-	}
-	// A crash may have come between a channel and that the tasks' failures are told of.
-	return env.registerTasks(ctx, env.current(), env.taskNames())
+	env.channels.list = list
+	return nil
 }
 
 func (env *environment) channelSecret(ch *channel) (string, error) {

@@ -2,6 +2,7 @@ package trigger
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 
 	"github.com/quartetjobs/quartet/internal/engine"
@@ -40,7 +41,7 @@ func TestChannelOutlivesACrash(t *testing.T) {
 	if !silent() {
 		t.Fatal("the crash was not made")
 	}
-	if err := env.loadChannels(t.Context()); err != nil {
+	if err := errors.Join(env.loadChannels(t.Context()), env.settle(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	if silent() || len(env.channels.all()) != 1 {

@@ -547,7 +547,7 @@ func (env *environment) promote(r *http.Request) (any, error) {
 	}
 	if now := env.current(); now != nil {
 		switch {
-		case now.ID == p.Worker:
+		case now.ID == p.Worker && env.workers.isHanded(p.Worker):
 			return nil, fail(http.StatusBadRequest, "Deployment is already the current deployment")
 		case !newer(p.Version, now.Version) && r.URL.Query().Get("allowRollbacks") != "true":
 			return nil, fail(http.StatusBadRequest, "Cannot promote a deployment that is older than the current deployment.")

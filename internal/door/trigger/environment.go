@@ -214,7 +214,7 @@ func (d *Door) open(ctx context.Context, row environmentRow) error {
 		return err
 	}
 	env.key.Store(&key)
-	if err := errors.Join(env.load(ctx), env.loadVariables(ctx), env.loadDeployments(ctx), env.loadOverrides(ctx), env.loadLimit(ctx), env.loadChannels(ctx)); err != nil {
+	if err := errors.Join(env.load(ctx), env.loadVariables(ctx), env.loadDeployments(ctx), env.loadOverrides(ctx), env.loadLimit(ctx), env.loadChannels(ctx), env.settle(ctx)); err != nil {
 		return err
 	}
 	d.envs.mu.Lock()

@@ -145,6 +145,7 @@ type workers struct {
 	list     []*worker // oldest first
 	byID     map[string]*worker
 	promoted string     // id of the one that gets the runs of a deployed environment
+	handed   string     // id of the one that was handed the tasks: another than the current one only while it is made that, or after that failed
 	register sync.Mutex // held while a worker or a task is registered
 	tasks    map[string]bool
 }
@@ -166,6 +167,13 @@ func (env *environment) current() *worker {
 	env.workers.mu.RLock()
 	defer env.workers.mu.RUnlock()
 	return env.workers.byID[env.workers.promoted]
+}
+
+// isHanded says that a version was handed the tasks, after everything else that makes it the current one.
+func (w *workers) isHanded(id string) bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.handed == id
 }
 
 func (w *workers) named(id string) *worker {
@@ -214,6 +222,11 @@ func (env *environment) load(ctx context.Context) error {
 		return err
 	}
 	env.workers.promoted = string(promoted)
+	handed, _, err := env.cfg.Host.Get(ctx, store.Meta, env.metaKey("handed", ""))
+	if err != nil {
+		return err
+	}
+	env.workers.handed = string(handed)
 	rows, err := env.cfg.Host.Scan(ctx, store.Query{Table: store.Functions, Prefix: engine.FunctionKey(env.Name, slugPrefix), Limit: store.MaxLimit})
 	if err != nil {
 		return err
@@ -282,7 +295,10 @@ func (env *environment) registerWorker(r *http.Request) (any, error) {
 	env.workers.register.Lock()
 	defer env.workers.register.Unlock()
 	if old := env.workers.newest(); old != nil && old.ContentHash == m.Metadata.ContentHash && old.ContentHash != "" {
-		return registered(old), nil
+		if env.workers.isHanded(old.ID) {
+			return registered(old), nil
+		}
+		return registered(old), env.handTo(r.Context(), old) // it was asked before, and that failed half-way
 	}
 	w := env.worker(m, env.nextVersion())
 	if err := env.adopt(r.Context(), w); err != nil {
@@ -384,8 +400,10 @@ func (env *environment) keep(ctx context.Context, w *worker) error {
 	return nil
 }
 
-// handTo makes a worker that is kept the current one: its tasks are handed to it, those that it does not have wait for their version.
+// handTo makes a worker that is kept the current one: its tasks are handed to it, those that it does not have wait for their version. It may be done again, and is
+// after a crash in the middle of it: see settle.
 func (env *environment) handTo(ctx context.Context, w *worker) error {
+	ctx = context.WithoutCancel(ctx) // somebody who asked and went away has not changed his mind
 	names := env.taskNames()
 	for _, t := range w.Tasks {
 		names[t.ID] = true
@@ -409,7 +427,29 @@ func (env *environment) handTo(ctx context.Context, w *worker) error {
 	if err := env.limitQueues(ctx, w); err != nil {
 		return err
 	}
-	return env.declareSchedules(ctx, w)
+	if err := env.declareSchedules(ctx, w); err != nil {
+		return err
+	}
+	if err := env.put(ctx, engine.RowPut{Table: store.Meta, Key: env.metaKey("handed", ""), Value: []byte(w.ID)}); err != nil {
+		return err
+	}
+	env.workers.mu.Lock()
+	defer env.workers.mu.Unlock()
+	env.workers.handed = w.ID
+	return nil
+}
+
+// settle does again, at a start, what a crash may have cut short: the runs of a version that is current and was not handed its tasks would wait for ever,
+// a channel whose tasks are silent would tell of nothing.
+func (env *environment) settle(ctx context.Context) error {
+	w := env.current()
+	switch {
+	case w != nil && !env.workers.isHanded(w.ID):
+		return env.handTo(ctx, w)
+	case len(env.channels.all()) > 0:
+		return env.registerTasks(ctx, w, env.taskNames())
+	}
+	return nil
 }
 
 // retire ends what an environment does by itself.

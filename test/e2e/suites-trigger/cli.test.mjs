@@ -114,10 +114,10 @@ test("two CLIs share an environment, and a branch has its own", { timeout: 170_0
   // What is triggered in one environment is never executed in the other.
   const inBranch = (f) => auth.withAuth({ baseURL: server.url, accessToken: "tr_dev_quartet", previewBranch: "feature" }, f);
   const there = await inBranch(() => tasks.trigger("about", {}));
-  const done = await until("the run of the branch", async () => {
-    const r = await inBranch(() => runs.retrieve(there.id));
-    return r.status === "COMPLETED" && r;
+  const done = await inBranch(() => ended(there)).catch(async (err) => {
+    throw new Error(`${err.message}\n${JSON.stringify(await inBranch(() => runs.retrieve(there.id)))}\n${branch.log()}\n${server.log()}`);
   });
+  assert.equal(done.status, "COMPLETED", JSON.stringify(done) + branch.log());
   assert.equal(done.output.env, "dev");
   await assert.rejects(runs.retrieve(there.id), { status: 404 });
 
