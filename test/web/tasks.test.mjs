@@ -19,8 +19,9 @@ async function world(t) {
   const tasks = [
     { id: "mail", filePath: "src/mail.ts", description: "Sends a mail", retry: { maxAttempts: 3 }, machine: { preset: "micro" } },
     { id: "report", filePath: "src/report.ts", triggerSource: "schedule", schedule: { cron: "0 9 * * *", timezone: "Europe/Berlin" } },
+    { id: "letter", filePath: "src/letter.ts", concurrency: { inline: { total: 4 }, limits: ["post"] } },
   ];
-  const worker = await call("POST", "/api/v1/projects/proj_shop/background-workers", { engine: "V2", metadata: { contentHash: "h", packageVersion: "4.8.3", tasks, queues: [] } });
+  const worker = await call("POST", "/api/v1/projects/proj_shop/background-workers", { engine: "V2", metadata: { contentHash: "h", packageVersion: "4.8.3", tasks, queues: [], concurrencyLimits: [{ name: "post", total: 2, perKey: 1 }] } });
   const take = async () => (await call("POST", "/engine/v1/dev/dequeue", { currentWorker: worker.id, oldWorkers: [] })).dequeuedMessages;
   /** Executes the next run that is due, and lets it fail if there is an error. */
   const execute = async (output, error) => {
@@ -138,6 +139,25 @@ test("queues, schedules, tokens, variables and access tokens are looked after", 
   await environment.getByRole("button", { name: "Reset the environment's limit" }).click();
   await environment.getByText("The environment executes 0 of at most 25 runs at once").waitFor();
   assert.equal((await w.take()).length, 1);
+
+  const limits = page.getByRole("table", { name: "Concurrency limits" });
+  await page.getByRole("row", { name: /letter 0 0 as its task says/ }).waitFor();
+  await limits.getByRole("row", { name: /task\/letter 0 0 4 in total Total/ }).waitFor();
+  await limits.getByRole("row", { name: /post 0 0 2 in total 1 for each key/ }).getByRole("button", { name: "Total…" }).click();
+  await page.getByLabel("Runs at once, of all keys together").fill("0");
+  await page.keyboard.press("Enter");
+  await limits.getByRole("row", { name: /post 0 0 0 instead of 2 in total 1 for each key/ }).getByRole("button", { name: "Pause" }).click();
+  await w.call("POST", "/api/v1/tasks/letter/trigger", { payload: "1", options: { ttl: 0, payloadType: "application/json" } });
+  await limits.getByRole("row", { name: /post paused 0 1 0 instead of 2 in total/ }).getByRole("button", { name: "Reset" }).click();
+  await limits.getByRole("row", { name: /post paused 0 1 2 in total/ }).waitFor();
+  await accessible(page);
+  assert.deepEqual(await w.take(), []);
+  await limits.getByRole("row", { name: /post paused/ }).getByRole("button", { name: "Resume" }).click();
+  await limits.getByRole("row", { name: /post 0 1 2 in total/ }).waitFor();
+  assert.equal((await w.take()).length, 1);
+  await page.goto(`${w.server.url}/tasks`);
+  await page.getByRole("link", { name: "letter", exact: true }).click();
+  await page.getByText(", 4 in total, within post").waitFor();
 
   await page.goto(`${w.server.url}/tasks/schedules`);
   await page.getByText("in the code").waitFor();

@@ -139,9 +139,15 @@ func (env *environment) listTasks(*http.Request) (any, error) {
 			list = append(list, map[string]any{"id": id, "missing": true})
 			continue
 		}
-		queue, limit := w.queueOf(id)
+		own, _ := w.declared(line{name: t.queue()})
+		var limits []string
+		if c := t.Concurrency; c != nil {
+			if limits = c.Limits; c.Inline != nil {
+				own = *c.Inline
+			}
+		}
 		v := map[string]any{
-			"id": id, "file": t.FilePath, "export": t.Export, "source": t.source(), "description": t.Description, "queue": queue, "limit": limit,
+			"id": id, "file": t.FilePath, "export": t.Export, "source": t.source(), "description": t.Description, "queue": t.queue(), "limit": own.PerKey, "total": own.Total, "limits": limits,
 			"machine": machineFor(&options{}, &note{}, t).Name, "maxAttempts": 1, "maxDuration": t.MaxDuration, "ttl": scalar(t.TTL), "schema": t.Schema,
 		}
 		if t.Retry != nil {

@@ -333,6 +333,7 @@ func (d *Door) routes() {
 	d.scheduleRoutes()
 	d.packetRoutes()
 	d.queueRoutes()
+	d.concurrencyRoutes()
 	d.alertRoutes()
 	d.realtimeRoutes()
 	d.telemetryRoutes()

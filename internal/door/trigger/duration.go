@@ -27,6 +27,14 @@ func parseDuration(s string) (time.Duration, bool) {
 	return sum, sum >= 0
 }
 
+// parseLife reads how long something holds: a number of seconds, or a span.
+func parseLife(s string) (time.Duration, bool) {
+	if _, err := strconv.ParseUint(s, 10, 32); err == nil {
+		s += "s"
+	}
+	return parseDuration(s)
+}
+
 // parseWhen reads a duration from now or a date, as ms.
 func parseWhen(s string, now time.Time) (int64, bool) {
 	if d, ok := parseDuration(s); ok {

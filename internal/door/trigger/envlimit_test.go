@@ -80,7 +80,7 @@ func TestConcurrencyKeysAreForgotten(t *testing.T) {
 	b.json("POST", "/api/v1/tasks/told/trigger", `{"payload":"1","options":{"concurrencyKey":"user-1","queue":{"name":"q"}}}`, 200, &run)
 	count := func() int {
 		t.Helper()
-		s, err := do[[]engine.QueueState](t.Context(), b.env(), &engine.ReadQueues{Env: "dev", Prefix: slots("q", "")})
+		s, err := do[[]engine.QueueState](t.Context(), b.env(), &engine.ReadQueues{Env: "dev", Prefix: (line{name: "q"}).keyed("")})
 		if err != nil {
 			t.Fatal(err)
 		}

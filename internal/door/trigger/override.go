@@ -3,67 +3,102 @@ package trigger
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/quartetjobs/quartet/internal/engine"
 	"github.com/quartetjobs/quartet/internal/store"
 )
 
-// Section 11.1: a limit that somebody set by hand is a row, and holds instead of the one that is declared. The engine's queues follow it; they are made to
+// Section 11.1: a bound that somebody set by hand is a row, and holds instead of the one that is declared. The engine's queues follow it; they are made to
 // again when the server starts, in case it was killed in between.
 
-// maxLimit bounds the limit of a queue.
-const maxLimit = 100_000
+const (
+	maxLimit     = 100_000 // the most that a bound can be
+	maxOverrides = 10_000  // in an environment
+)
 
-// override is a limit that was set by hand.
+// override is a bound that was set by hand.
 type override struct {
 	Limit int   `json:"limit"`
-	At    int64 `json:"at"` // ms
+	At    int64 `json:"at"`              // ms
+	Until int64 `json:"until,omitempty"` // ms; 0: until it is reset
 }
 
-// overrides are those of all queues, by name.
+// rule names what an override is of.
+type rule string
+
+// What a rule is about. That of a queue is its name, which has no byte 0.
+const (
+	rulePerKey = "perKey"
+	ruleTotal  = "total"
+	ruleKey    = "key" // one concurrency key
+)
+
+// rule is the name of an override of a line.
+func (l line) rule(about, key string) rule {
+	switch {
+	case !l.limit:
+		return rule(l.name)
+	case about == ruleKey:
+		return rule("\x00" + about + "\x00" + l.name + "\x00" + key)
+	}
+	return rule("\x00" + about + "\x00" + l.name)
+}
+
+// line is what a rule is about.
+func (r rule) line() line {
+	rest, limit := strings.CutPrefix(string(r), "\x00")
+	if !limit {
+		return line{name: rest}
+	}
+	_, rest, _ = strings.Cut(rest, "\x00")
+	name, _, _ := strings.Cut(rest, "\x00")
+	return line{true, name}
+}
+
+// overrides are those of an environment.
 type overrides struct {
 	changing sync.Mutex // one at a time, rows and queues together
 
 	mu sync.Mutex
-	by map[string]override
+	by map[rule]override
 }
 
-// of is the override of a queue; nil: none.
-func (o *overrides) of(queue string) *override {
+// override is what was set by hand and still holds; nil: nothing.
+func (env *environment) override(r rule) *override {
+	o := &env.overrides
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if v, ok := o.by[queue]; ok {
+	if v, ok := o.by[r]; ok && (v.Until == 0 || v.Until > env.cfg.Now().UnixMilli()) {
 		return &v
 	}
 	return nil
 }
 
-func (o *overrides) set(queue string, v *override) {
+func (o *overrides) set(r rule, v *override) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.by == nil {
-		o.by = map[string]override{}
+		o.by = map[rule]override{}
 	}
 	if v == nil {
-		delete(o.by, queue)
+		delete(o.by, r)
 	} else {
-		o.by[queue] = *v
+		o.by[r] = *v
 	}
 }
 
-// limitOf is the limit that holds for a queue of a worker; nil: none.
-func (env *environment) limitOf(w *worker, queue string) *int {
-	if o := env.overrides.of(queue); o != nil {
-		return &o.Limit
-	}
-	return w.limitOf(queue)
+func (o *overrides) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.by)
 }
 
-func (env *environment) overrideKey(queue string) []byte { return env.metaKey("override", queue) }
+func (env *environment) overrideKey(r rule) []byte { return env.metaKey("override", string(r)) }
 
 // loadOverrides reads what was set before the server started, and makes the queues follow.
 func (env *environment) loadOverrides(ctx context.Context) error {
@@ -75,68 +110,86 @@ func (env *environment) loadOverrides(ctx context.Context) error {
 			return err
 		}
 		for _, row := range rows {
-			queue := strings.TrimPrefix(string(row.Key), string(prefix))
+			r := rule(strings.TrimPrefix(string(row.Key), string(prefix)))
 			v := &override{}
 			if err := json.Unmarshal(row.Value, v); err != nil {
-				return fmt.Errorf("decode limit of queue %s: %w", queue, err)
+				return fmt.Errorf("decode the limit of %s: %w", r.line().title(), err)
 			}
-			env.overrides.set(queue, v)
-			if err := env.follow(ctx, queue); err != nil {
-				return err
-			}
+			env.overrides.set(r, v)
+			env.lapse(r, v)
 		}
 		if len(rows) < q.Limit {
-			return nil
+			return env.adjust(ctx, env.current(), engineQueuesAll)
 		}
 		q.From = append(rows[len(rows)-1].Key, 0)
 	}
 }
 
-// follow makes the engine's queues what is set for a queue.
-func (env *environment) follow(ctx context.Context, queue string) error {
-	n := parallelism(env.limitOf(env.workers.newest(), queue))
-	states, err := do[[]engine.QueueState](ctx, env, &engine.ReadQueues{Env: env.Name, Prefix: slots(queue, "")})
-	if err != nil {
-		return err
-	}
-	for i := range states {
-		if states[i].Parallelism == n {
-			continue
-		}
-		if _, err := env.cfg.Host.Submit(ctx, &engine.SetQueue{Env: env.Name, Name: states[i].Name, Parallelism: &n}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// change writes what is set for a queue, nil for nothing, and makes the engine follow.
-func (env *environment) change(ctx context.Context, queue string, v *override) error {
-	row := engine.RowPut{Table: store.Meta, Key: env.overrideKey(queue)}
+// change writes what is set by hand, nil for nothing, and makes the engine follow. The caller holds changing.
+func (env *environment) change(ctx context.Context, r rule, v *override) error {
+	row := engine.RowPut{Table: store.Meta, Key: env.overrideKey(r)}
 	if v != nil {
 		row.Value = mustJSON(v)
 	}
 	if err := env.put(ctx, row); err != nil {
 		return err
 	}
-	env.overrides.set(queue, v)
-	return env.follow(ctx, queue)
+	env.overrides.set(r, v)
+	env.lapse(r, v)
+	l := r.line()
+	return errors.Join(env.adjust(ctx, env.current(), l.whole()), env.adjust(ctx, env.current(), l.keyed("")))
 }
 
-// overrideQueue sets the limit of a queue by hand.
-func (env *environment) overrideQueue(ctx context.Context, s *engine.QueueState, limit int) error {
-	env.overrides.changing.Lock()
-	defer env.overrides.changing.Unlock()
-	return env.change(ctx, strings.TrimPrefix(s.Name, namePrefix), &override{Limit: limit, At: env.cfg.Now().UnixMilli()})
-}
-
-// resetQueue gives a queue its declared limit again.
-func (env *environment) resetQueue(ctx context.Context, s *engine.QueueState) error {
-	env.overrides.changing.Lock()
-	defer env.overrides.changing.Unlock()
-	queue := strings.TrimPrefix(s.Name, namePrefix)
-	if env.overrides.of(queue) == nil {
-		return fail(http.StatusBadRequest, "Queue is not overridden")
+// lapse forgets an override when its time is over.
+func (env *environment) lapse(r rule, v *override) {
+	if v == nil || v.Until == 0 {
+		return
 	}
-	return env.change(ctx, queue, nil)
+	time.AfterFunc(time.UnixMilli(v.Until).Sub(env.cfg.Now()), func() {
+		env.calls.Do(func(ctx context.Context) {
+			env.overrides.changing.Lock()
+			defer env.overrides.changing.Unlock()
+			env.overrides.mu.Lock()
+			same := env.overrides.by[r] == *v // another one has a time of its own
+			env.overrides.mu.Unlock()
+			if !same {
+				return
+			}
+			if err := env.change(ctx, r, nil); err != nil {
+				env.cfg.Log.Error("forget a limit that was set for a time", "of", r.line().title(), "err", err)
+			}
+		})
+	})
+}
+
+// setBounds sets bounds by hand.
+func (env *environment) setBounds(ctx context.Context, set map[rule]override) error {
+	env.overrides.changing.Lock()
+	defer env.overrides.changing.Unlock()
+	if env.overrides.count()+len(set) > maxOverrides {
+		return invalid("there are %d limits that were set by hand already: reset some", maxOverrides)
+	}
+	for r, v := range set { // each by itself
+		v.At = env.cfg.Now().UnixMilli()
+		if err := env.change(ctx, r, &v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resetBounds lets the declared bounds hold again, and says whether others did.
+func (env *environment) resetBounds(ctx context.Context, rules ...rule) (done bool, err error) {
+	env.overrides.changing.Lock()
+	defer env.overrides.changing.Unlock()
+	for _, r := range rules {
+		if env.override(r) == nil {
+			continue
+		}
+		if err := env.change(ctx, r, nil); err != nil {
+			return done, err
+		}
+		done = true
+	}
+	return done, nil
 }

@@ -59,9 +59,9 @@ func TestOverride(t *testing.T) {
 		}
 		for _, s := range states {
 			switch s.Name {
-			case slots("q", ""):
+			case (line{name: "q"}).keyed(""):
 				n = s.Parallelism
-			case namePrefix + "q":
+			case (line{name: "q"}).whole():
 				paused = s.Paused
 			}
 		}
@@ -94,7 +94,7 @@ func TestOverride(t *testing.T) {
 	}
 
 	// As after a restart in the middle of it: the row is there, and the engine does not know.
-	if _, err := b.host.Submit(t.Context(), &engine.SetQueue{Env: "dev", Name: slots("q", ""), Parallelism: new(7)}); err != nil {
+	if _, err := b.host.Submit(t.Context(), &engine.SetQueue{Env: "dev", Name: (line{name: "q"}).keyed(""), Parallelism: new(7)}); err != nil {
 		t.Fatal(err)
 	}
 	b.env().overrides.set("q", nil)

@@ -1,25 +1,15 @@
 package trigger
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"math"
 	"net/http"
 	"net/url"
 	"strings"
-
-	"github.com/quartetjobs/quartet/internal/engine"
 )
 
-// Sections 11 and 22.2: a queue is two of the engine's. One stands for its name and is what is paused; the other has the slots, and every
-// concurrency key has one of its own. All runs of an environment stand in a third, which is the environment's.
-
-const (
-	namePrefix = "trigger:queue:"
-	slotPrefix = "trigger:slots:"
-)
+// Section 11: what is asked about queues, and changed by hand.
 
 func (d *Door) queueRoutes() {
 	d.route("GET /api/v1/queues", secret, (*environment).listQueues)
@@ -32,88 +22,48 @@ func queueID(name string) string {
 	return "queue_" + hex.EncodeToString(sum[:12])
 }
 
-// slots is the engine's queue with the slots for a key.
-func slots(name, key string) string { return slotPrefix + name + "\x00" + key }
-
-// parallelism is a limit, nil for none, as the engine has it.
-func parallelism(limit *int) int {
-	switch {
-	case limit == nil:
-		return 0
-	case *limit == 0:
-		return -1
-	}
-	return *limit
-}
-
-// joins are the engine's queues that a run stands in.
-func (env *environment) joins(name, key string, limit *int) []engine.QueueJoin {
-	title := "the queue " + strings.TrimPrefix(name, slugPrefix)
-	keyed := title
-	if key != "" {
-		keyed = fmt.Sprintf("the concurrency key %q of %s", key, title)
-	}
-	return []engine.QueueJoin{
-		env.limitJoin(),
-		{Queue: namePrefix + name, Title: title},
-		{Queue: slots(name, key), Title: keyed, Passing: key != "", Policy: &engine.Policy{Parallelism: parallelism(limit)}},
-	}
-}
-
-// limitQueues gives queues that exist the limits of a new worker; a limit that somebody set by hand stays.
-func (env *environment) limitQueues(ctx context.Context, w *worker) error {
-	states, err := do[[]engine.QueueState](ctx, env, &engine.ReadQueues{Env: env.Name, Prefix: slotPrefix})
-	if err != nil {
-		return err
-	}
-	for i := range states {
-		name, _, _ := strings.Cut(strings.TrimPrefix(states[i].Name, slotPrefix), "\x00")
-		n := parallelism(env.limitOf(w, name))
-		if states[i].PinParallelism || states[i].Parallelism == n {
-			continue
-		}
-		if _, err := env.cfg.Host.Submit(ctx, &engine.SetQueue{Env: env.Name, Name: states[i].Name, Parallelism: &n}); err != nil {
-			return err
-		}
-	}
-	return nil
+// modern says that a queue is only the line in which runs wait: their concurrency is their tasks' business.
+func (env *environment) modern(l line) bool {
+	id, own := strings.CutPrefix(l.name, slugPrefix)
+	t := env.current().task(id)
+	return own && t != nil && t.Concurrency != nil && (t.Queue == nil || t.Queue.Limit == nil)
 }
 
 // queueView is section 11.2.
-func (env *environment) queueView(s *engine.QueueState) map[string]any {
-	name := strings.TrimPrefix(s.Name, namePrefix)
-	short, isTask := strings.CutPrefix(name, slugPrefix)
+func (env *environment) queueView(s *lineState) map[string]any {
+	short, isTask := strings.CutPrefix(s.name, slugPrefix)
 	typ := "custom"
 	if isTask {
 		typ = "task"
 	}
-	v := map[string]any{"id": queueID(name), "name": short, "type": typ, "running": s.Active, "queued": s.Waiting, "paused": s.Paused, "concurrencyLimit": nil}
+	v := map[string]any{"id": queueID(s.name), "name": short, "type": typ, "running": s.running, "queued": s.queued, "paused": s.paused, "concurrencyLimit": nil}
+	if env.modern(s.line) {
+		v["version"] = "V2"
+		return v
+	}
 	limits := map[string]any{"current": nil, "base": nil, "override": nil, "overriddenAt": nil, "overriddenBy": nil}
-	if l := env.current().limitOf(name); l != nil {
+	declared, _ := env.current().declared(s.line)
+	if l := declared.PerKey; l != nil {
 		v["concurrencyLimit"], limits["current"], limits["base"] = *l, *l, *l
 	}
-	if o := env.overrides.of(name); o != nil {
+	if o := env.override(s.rule(rulePerKey, "")); o != nil {
 		v["concurrencyLimit"], limits["current"], limits["override"], limits["overriddenAt"] = o.Limit, o.Limit, o.Limit, iso(o.At)
 	}
-	v["concurrency"] = limits
+	v["version"], v["concurrency"] = "V1", limits
 	return v
-}
-
-func (env *environment) queues(ctx context.Context) ([]engine.QueueState, error) {
-	return do[[]engine.QueueState](ctx, env, &engine.ReadQueues{Env: env.Name, Prefix: namePrefix})
 }
 
 // listQueues is GET /api/v1/queues.
 func (env *environment) listQueues(r *http.Request) (any, error) {
-	states, err := env.queues(r.Context())
+	list, err := env.lines(r.Context(), false)
 	if err != nil {
 		return nil, err
 	}
-	return pageOf(r, states, func(s *engine.QueueState) any { return env.queueView(s) })
+	return pageOf(r, list, func(s *lineState) any { return env.queueView(s) })
 }
 
 // findQueue finds the queue that a path names.
-func (env *environment) findQueue(r *http.Request, param, typ string) (*engine.QueueState, error) {
+func (env *environment) findQueue(r *http.Request, param, typ string) (*lineState, error) {
 	name, err := url.PathUnescape(param) // slashes are encoded twice
 	if err != nil {
 		return nil, fail(http.StatusBadRequest, "Invalid Params")
@@ -121,13 +71,13 @@ func (env *environment) findQueue(r *http.Request, param, typ string) (*engine.Q
 	if typ == "task" {
 		name = slugPrefix + name
 	}
-	states, err := env.queues(r.Context())
+	list, err := env.lines(r.Context(), false)
 	if err != nil {
 		return nil, err
 	}
-	for i := range states {
-		if n := strings.TrimPrefix(states[i].Name, namePrefix); typ != "task" && typ != "custom" && queueID(n) == name || typ != "" && typ != "id" && n == name {
-			return &states[i], nil
+	for i := range list {
+		if n := list[i].name; typ != "task" && typ != "custom" && queueID(n) == name || typ != "" && typ != "id" && n == name {
+			return &list[i], nil
 		}
 	}
 	return nil, fail(http.StatusNotFound, "Queue not found")
@@ -153,22 +103,29 @@ func (env *environment) changeQueue(r *http.Request) (any, error) {
 		return nil, err
 	}
 	path := r.PathValue("queue")
-	for suffix, change := range map[string]func(*engine.QueueState) error{
-		"/pause": func(s *engine.QueueState) error {
-			if in.Action != "pause" && in.Action != "resume" {
-				return fail(http.StatusBadRequest, "the action is pause or resume")
-			}
-			s.Paused = in.Action == "pause"
-			_, err := env.cfg.Host.Submit(r.Context(), &engine.SetQueue{Env: env.Name, Name: s.Name, Paused: &s.Paused})
-			return err
-		},
-		"/concurrency/override": func(s *engine.QueueState) error {
-			if in.Limit == nil || *in.Limit < 0 || *in.Limit > maxLimit || *in.Limit != math.Trunc(*in.Limit) {
+	bounded := func(s *lineState, change func(rule) error) error {
+		if env.modern(s.line) {
+			return fail(http.StatusBadRequest, "The queue %s has no limit of its own: override the concurrency limit %s", s.name, s.name)
+		}
+		return change(s.rule(rulePerKey, ""))
+	}
+	for suffix, change := range map[string]func(*lineState) error{
+		"/pause": func(s *lineState) error { return env.pauseLine(r.Context(), s, in.Action) },
+		"/concurrency/override": func(s *lineState) error {
+			if !isBound(in.Limit) {
 				return fail(http.StatusBadRequest, "concurrencyLimit must be a whole number from 0 to %d", maxLimit)
 			}
-			return env.overrideQueue(r.Context(), s, int(*in.Limit))
+			return bounded(s, func(of rule) error { return env.setBounds(r.Context(), map[rule]override{of: {Limit: int(*in.Limit)}}) })
 		},
-		"/concurrency/reset": func(s *engine.QueueState) error { return env.resetQueue(r.Context(), s) },
+		"/concurrency/reset": func(s *lineState) error {
+			return bounded(s, func(of rule) error {
+				done, err := env.resetBounds(r.Context(), of)
+				if err == nil && !done {
+					err = fail(http.StatusBadRequest, "Queue is not overridden")
+				}
+				return err
+			})
+		},
 	} {
 		param, ok := strings.CutSuffix(path, suffix)
 		if !ok {
@@ -185,3 +142,6 @@ func (env *environment) changeQueue(r *http.Request) (any, error) {
 	}
 	return nil, fail(http.StatusNotFound, "Not Found")
 }
+
+// isBound says that a number can be a bound.
+func isBound(n *float64) bool { return n != nil && *n >= 0 && *n <= maxLimit && *n == math.Trunc(*n) }

@@ -13,36 +13,38 @@ import (
 
 // options are what a run was triggered with: the Meta of the event that starts it, whose Data is the payload. They never change.
 type options struct {
-	Packet         packet   `json:"packet"`
-	Task           string   `json:"task"`
-	Queue          string   `json:"queue"`
-	ConcurrencyKey string   `json:"concurrencyKey,omitempty"`
-	Key            string   `json:"key,omitempty"`     // idempotency key as the client sent it
-	UserKey        string   `json:"userKey,omitempty"` // and as its user wrote it
-	KeyScope       string   `json:"keyScope,omitempty"`
-	KeyTTL         int64    `json:"keyTTL,omitempty"` // ms
-	TTL            string   `json:"ttl,omitempty"`
-	TTLMillis      int64    `json:"ttlMillis,omitempty"`
-	Delay          int64    `json:"delay,omitempty"` // not before, ms
-	MaxAttempts    int      `json:"maxAttempts,omitempty"`
-	MaxDuration    float64  `json:"maxDuration,omitempty"`
-	Machine        string   `json:"machine,omitempty"`
-	Priority       float64  `json:"priority,omitempty"` // s
-	Test           bool     `json:"test,omitempty"`
-	Replay         bool     `json:"replay,omitempty"`
-	Tags           []string `json:"tags,omitempty"`
-	Metadata       string   `json:"metadata,omitempty"` // JSON, of the beginning
-	Parent         string   `json:"parent,omitempty"`
-	Root           string   `json:"root,omitempty"`
-	Depth          int      `json:"depth,omitempty"`
-	Wait           bool     `json:"wait,omitempty"` // the parent waits for it
-	Batch          string   `json:"batch,omitempty"`
-	BatchIndex     int      `json:"batchIndex,omitempty"`
-	Lock           string   `json:"lock,omitempty"`  // version
-	Trace          string   `json:"trace,omitempty"` // as a traceparent, with the span of the run itself
-	Span           string   `json:"span,omitempty"`  // in which it was triggered
-	Schedule       string   `json:"schedule,omitempty"`
-	Streams        string   `json:"streams,omitempty"`
+	Packet         packet    `json:"packet"`
+	Task           string    `json:"task"`
+	Queue          string    `json:"queue"`
+	ConcurrencyKey string    `json:"concurrencyKey,omitempty"`
+	Limits         *[]string `json:"limits,omitempty"` // named ones instead of the task's; nil: the task's
+	Gates          []gate    `json:"gates,omitempty"`
+	Key            string    `json:"key,omitempty"`     // idempotency key as the client sent it
+	UserKey        string    `json:"userKey,omitempty"` // and as its user wrote it
+	KeyScope       string    `json:"keyScope,omitempty"`
+	KeyTTL         int64     `json:"keyTTL,omitempty"` // ms
+	TTL            string    `json:"ttl,omitempty"`
+	TTLMillis      int64     `json:"ttlMillis,omitempty"`
+	Delay          int64     `json:"delay,omitempty"` // not before, ms
+	MaxAttempts    int       `json:"maxAttempts,omitempty"`
+	MaxDuration    float64   `json:"maxDuration,omitempty"`
+	Machine        string    `json:"machine,omitempty"`
+	Priority       float64   `json:"priority,omitempty"` // s
+	Test           bool      `json:"test,omitempty"`
+	Replay         bool      `json:"replay,omitempty"`
+	Tags           []string  `json:"tags,omitempty"`
+	Metadata       string    `json:"metadata,omitempty"` // JSON, of the beginning
+	Parent         string    `json:"parent,omitempty"`
+	Root           string    `json:"root,omitempty"`
+	Depth          int       `json:"depth,omitempty"`
+	Wait           bool      `json:"wait,omitempty"` // the parent waits for it
+	Batch          string    `json:"batch,omitempty"`
+	BatchIndex     int       `json:"batchIndex,omitempty"`
+	Lock           string    `json:"lock,omitempty"`  // version
+	Trace          string    `json:"trace,omitempty"` // as a traceparent, with the span of the run itself
+	Span           string    `json:"span,omitempty"`  // in which it was triggered
+	Schedule       string    `json:"schedule,omitempty"`
+	Streams        string    `json:"streams,omitempty"`
 }
 
 // note is what changes about a run beside what the engine knows. It is written together with what changes it, or under the run's lock.

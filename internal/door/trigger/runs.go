@@ -479,7 +479,7 @@ func (env *environment) replayRun(r *http.Request) (any, error) {
 func (env *environment) replay(r *http.Request, rec *record, raw map[string]json.RawMessage, change func(*order)) (started, error) {
 	in := triggerBody{Options: triggerOptions{
 		MaxAttempts: rec.opts.MaxAttempts, MaxDuration: rec.opts.MaxDuration, Machine: rec.opts.Machine, Priority: rec.opts.Priority, Test: rec.opts.Test,
-		ConcurrencyKey: quote(rec.opts.ConcurrencyKey), Tags: mustJSON(rec.opts.Tags), PayloadType: rec.opts.Packet.Type,
+		ConcurrencyKey: quote(rec.opts.ConcurrencyKey), Concurrency: rec.opts.Limits, Gates: rec.opts.Gates, Tags: mustJSON(rec.opts.Tags), PayloadType: rec.opts.Packet.Type,
 	}}
 	if text, ok := rec.payload.text(); ok {
 		in.Payload = quote(text)

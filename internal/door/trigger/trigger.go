@@ -1,6 +1,7 @@
 package trigger
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -23,10 +24,14 @@ import (
 
 // Limits of section 6.1.
 const (
-	maxTags = 10
-	maxTag  = 128
-	maxKey  = 2048
+	maxTags   = 10
+	maxTag    = 128
+	maxKey    = 2048
+	maxLimits = 2 // named ones that a run holds
+	maxGates  = 3
 )
+
+var limitName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,122}$`)
 
 // keyLife is for how long an idempotency key holds, unless it says so itself: section 6.4.
 const keyLife = 30 * engine.Day
@@ -51,6 +56,8 @@ type triggerOptions struct {
 		Name  string `json:"name"`
 		Limit *int   `json:"concurrencyLimit"`
 	} `json:"queue"`
+	Concurrency    *[]string       `json:"concurrency"` // names of limits, instead of the task's
+	Gates          []gate          `json:"gates"`
 	ConcurrencyKey json.RawMessage `json:"concurrencyKey"`
 	Key            string          `json:"idempotencyKey"`
 	KeyTTL         string          `json:"idempotencyKeyTTL"`
@@ -81,7 +88,7 @@ type order struct {
 	opts    options
 	id      engine.ID
 	payload json.RawMessage // plain
-	limit   *int            // of its queue
+	holds   []hold
 	parent  engine.ID
 	replay  engine.ID       // that it repeats
 	rows    []engine.RowPut // written with the run
@@ -224,17 +231,8 @@ func (env *environment) version(o *order, opt *triggerOptions) error {
 			w, o.opts.Lock = of, of.ID
 		}
 	}
-	o.opts.Queue, o.limit = w.queueOf(o.opts.Task)
-	if opt.Queue != nil {
-		if name := queueStrip.ReplaceAllString(opt.Queue.Name, ""); name != "" {
-			o.opts.Queue, o.limit = name, w.limitOf(name)
-		}
-	}
-	if l := env.overrides.of(o.opts.Queue); l != nil {
-		o.limit = &l.Limit
-	}
-	if len(o.opts.Queue) > 256 {
-		return invalid("the name of the queue is longer than 256 characters")
+	if err := env.stand(w, o, opt); err != nil {
+		return err
 	}
 	ttl := scalar(opt.TTL)
 	if t := w.task(o.opts.Task); ttl == "" && t != nil {
@@ -246,16 +244,54 @@ func (env *environment) version(o *order, opt *triggerOptions) error {
 	if ttl == "" {
 		ttl = "0"
 	}
-	if n, err := strconv.Atoi(ttl); err == nil {
-		ttl = strconv.Itoa(n) + "s"
-	}
-	t, ok := parseDuration(ttl)
+	t, ok := parseLife(ttl)
 	if !ok {
 		return invalid("Invalid ttl %s", ttl)
 	}
 	if t > 0 {
+		if n, err := strconv.Atoi(ttl); err == nil {
+			ttl = strconv.Itoa(n) + "s"
+		}
 		o.opts.TTL, o.opts.TTLMillis = ttl, t.Milliseconds()
 	}
+	return nil
+}
+
+// stand settles which lines the run stands in.
+func (env *environment) stand(w *worker, o *order, opt *triggerOptions) error {
+	o.opts.Queue = slugPrefix + o.opts.Task
+	if t := w.task(o.opts.Task); t != nil {
+		o.opts.Queue = t.queue()
+	}
+	if opt.Queue != nil {
+		o.opts.Queue = cmp.Or(queueStrip.ReplaceAllString(opt.Queue.Name, ""), o.opts.Queue)
+	}
+	if len(o.opts.Queue) > 256 {
+		return invalid("the name of the queue is longer than 256 characters")
+	}
+	o.opts.Limits, o.opts.Gates = opt.Concurrency, opt.Gates
+	if opt.Concurrency != nil {
+		if len(*opt.Concurrency) > maxLimits {
+			return fail(http.StatusBadRequest, "concurrency: at most %d limits can be named", maxLimits)
+		}
+		for _, name := range *opt.Concurrency {
+			if !limitName.MatchString(name) {
+				return fail(http.StatusBadRequest, "concurrency: %q is not the name of a limit: up to 122 letters, digits, _ and -", name)
+			}
+			if _, ok := w.declared(line{true, name}); w != nil && !ok {
+				return invalid("The concurrency limit %s is not declared: export it from a task's file with concurrencyLimit({ name: %q, … })", name, name)
+			}
+		}
+	}
+	if len(opt.Gates) > maxGates {
+		return fail(http.StatusBadRequest, "gates: at most %d can be named", maxGates)
+	}
+	for _, g := range opt.Gates {
+		if g.Queue == "" || len(g.Queue) > maxTag || len(g.Key) > maxTag {
+			return fail(http.StatusBadRequest, "gates: the names of a queue and a key have at most %d characters", maxTag)
+		}
+	}
+	o.holds = w.holds(o.opts.Task, o.opts.ConcurrencyKey, o.opts.Queue, opt.Concurrency, opt.Gates)
 	return nil
 }
 
@@ -506,7 +542,7 @@ func (env *environment) start(o *order) *engine.Start {
 	}
 	c := &engine.Start{
 		Env: env.Name, Slug: slugPrefix + opts.Task, Run: o.id, MaxAttempts: opts.MaxAttempts, Key: opts.Key, KeyWindow: opts.KeyTTL, Pool: opts.Lock, StartTimeout: opts.TTLMillis,
-		Priority: int64(opts.Priority * 1000), Queues: env.joins(opts.Queue, opts.ConcurrencyKey, o.limit), Original: o.replay,
+		Priority: int64(opts.Priority * 1000), Queues: env.joins(o.holds), Original: o.replay,
 		Events: []engine.Event{{Name: "trigger/" + opts.Task, Data: o.payload, Meta: mustJSON(opts), At: opts.Delay, Internal: true, Source: "trigger.dev"}},
 		Rows:   append([]engine.RowPut{env.noteRow(o.id, &n)}, o.rows...),
 	}

@@ -39,10 +39,13 @@ type task struct {
 	ID       string `json:"id"`
 	FilePath string `json:"filePath"`
 	Queue    *struct {
-		Name  string `json:"name,omitempty"`
-		Limit *int   `json:"concurrencyLimit,omitempty"`
+		Name     string `json:"name,omitempty"`
+		Limit    *int   `json:"concurrencyLimit,omitempty"`
+		Combined *int   `json:"combinedConcurrencyLimit,omitempty"`
 	} `json:"queue,omitempty"`
-	Retry *struct {
+	Concurrency *taskConcurrency `json:"concurrency,omitempty"`
+	Gates       []gate           `json:"gates,omitempty"`
+	Retry       *struct {
 		MaxAttempts int     `json:"maxAttempts,omitempty"`
 		Factor      float64 `json:"factor,omitempty"`
 		Min         float64 `json:"minTimeoutInMs,omitempty"`
@@ -73,8 +76,27 @@ func (t *task) source() string { return cmp.Or(t.Source, "standard") }
 
 // queueDef is a queue as a worker's manifest has it.
 type queueDef struct {
-	Name  string `json:"name"`
-	Limit *int   `json:"concurrencyLimit,omitempty"`
+	Name     string `json:"name"`
+	Limit    *int   `json:"concurrencyLimit,omitempty"`
+	Combined *int   `json:"combinedConcurrencyLimit,omitempty"` // for all keys together
+}
+
+// limitDef is a concurrency limit as a worker's manifest has it.
+type limitDef struct {
+	Name string `json:"name"`
+	bounds
+}
+
+// taskConcurrency is the limit that a task has for itself, and the names of those that it shares.
+type taskConcurrency struct {
+	Inline *bounds  `json:"inline,omitempty"`
+	Limits []string `json:"limits,omitempty"`
+}
+
+// gate is another queue in which a run must have a slot, by a key of its own or the run's.
+type gate struct {
+	Queue string `json:"queue"`
+	Key   string `json:"concurrencyKey,omitempty"`
 }
 
 // worker is one registered version.
@@ -91,52 +113,11 @@ type worker struct {
 	CreatedAt   int64      `json:"createdAt"`
 	Tasks       []task     `json:"tasks"`
 	Queues      []queueDef `json:"queues,omitempty"`
-}
+	Limits      []limitDef `json:"limits,omitempty"`
 
-func (w *worker) task(id string) *task {
-	if w == nil {
-		return nil
-	}
-	for i := range w.Tasks {
-		if w.Tasks[i].ID == id {
-			return &w.Tasks[i]
-		}
-	}
-	return nil
-}
-
-// queueOf is the queue that runs of a task stand in, and its limit; nil: none.
-func (w *worker) queueOf(id string) (name string, limit *int) {
-	name = slugPrefix + id
-	t := w.task(id)
-	if t == nil || t.Queue == nil {
-		return name, nil
-	}
-	if t.Queue.Name != "" {
-		name = t.Queue.Name
-	}
-	if t.Queue.Limit != nil {
-		return name, t.Queue.Limit
-	}
-	return name, w.limitOf(name)
-}
-
-// limitOf is the declared limit of a queue; nil: none.
-func (w *worker) limitOf(name string) *int {
-	if w == nil {
-		return nil
-	}
-	for i := range w.Queues {
-		if w.Queues[i].Name == name {
-			return w.Queues[i].Limit
-		}
-	}
-	for i := range w.Tasks {
-		if q := w.Tasks[i].Queue; q != nil && (q.Name == name || q.Name == "" && slugPrefix+w.Tasks[i].ID == name) {
-			return q.Limit
-		}
-	}
-	return nil
+	once   sync.Once // fills in what follows
+	byID   map[string]*task
+	bounds map[line]bounds
 }
 
 // workers are the versions that are known.
@@ -254,6 +235,7 @@ type manifest struct {
 		CLI         string     `json:"cliPackageVersion"`
 		Tasks       []task     `json:"tasks"`
 		Queues      []queueDef `json:"queues"`
+		Limits      []limitDef `json:"concurrencyLimits"`
 	} `json:"metadata"`
 }
 
@@ -268,7 +250,7 @@ func readManifest(r *http.Request) (*manifest, error) {
 	case m.Engine != "" && m.Engine != "V2":
 		return nil, fail(http.StatusBadRequest, "This server runs tasks of trigger.dev 4 and later: upgrade with npx trigger.dev@latest update")
 	}
-	return m, checkTasks(m.Metadata.Tasks)
+	return m, cmp.Or(checkTasks(m.Metadata.Tasks), checkLines(m.Metadata.Queues, m.Metadata.Limits, m.Metadata.Tasks))
 }
 
 // worker is the version that a manifest describes.
@@ -276,7 +258,7 @@ func (env *environment) worker(m *manifest, version string) *worker {
 	in := m.Metadata
 	return &worker{
 		ID: friendly(workerPrefix, env.newID()), Version: version, ContentHash: in.ContentHash, Runtime: in.Runtime, RuntimeIs: in.RuntimeIs, SDK: in.SDK, CLI: in.CLI,
-		Project: env.ref(), CreatedAt: env.cfg.Now().UnixMilli(), Tasks: in.Tasks, Queues: in.Queues,
+		Project: env.ref(), CreatedAt: env.cfg.Now().UnixMilli(), Tasks: in.Tasks, Queues: in.Queues, Limits: in.Limits,
 	}
 }
 
@@ -337,6 +319,47 @@ func checkTasks(tasks []task) error {
 		}
 	}
 	return nil
+}
+
+// checkLines refuses queues and limits that make no sense.
+func checkLines(queues []queueDef, limits []limitDef, tasks []task) error {
+	check := func(what string, least int, list ...*int) error {
+		for _, n := range list {
+			if n != nil && (*n < least || *n > maxLimit) {
+				return fail(http.StatusBadRequest, "%s: a limit must be from %d to %d", what, least, maxLimit)
+			}
+		}
+		return nil
+	}
+	var errs []error
+	for _, q := range queues {
+		errs = append(errs, check("queue "+q.Name, 0, q.Limit, q.Combined))
+	}
+	for _, l := range limits {
+		if !limitName.MatchString(l.Name) {
+			errs = append(errs, fail(http.StatusBadRequest, "%q is not the name of a concurrency limit: up to 122 letters, digits, _ and -", l.Name))
+		}
+		errs = append(errs, check("concurrency limit "+l.Name, 1, l.PerKey, l.Total))
+	}
+	for i := range tasks {
+		t := &tasks[i]
+		what := "task " + t.ID
+		if t.Queue != nil {
+			errs = append(errs, check(what, 0, t.Queue.Limit, t.Queue.Combined))
+		}
+		if c := t.Concurrency; c != nil {
+			if c.Inline != nil {
+				errs = append(errs, check(what, 1, c.Inline.PerKey, c.Inline.Total))
+			}
+			if len(c.Limits) > maxLimits {
+				errs = append(errs, fail(http.StatusBadRequest, "%s names more than %d concurrency limits", what, maxLimits))
+			}
+		}
+		if len(t.Gates) > maxGates {
+			errs = append(errs, fail(http.StatusBadRequest, "%s names more than %d gates", what, maxGates))
+		}
+	}
+	return cmp.Or(errs...)
 }
 
 // nextVersion is the next of a day: section 17.2.
@@ -424,7 +447,7 @@ func (env *environment) handTo(ctx context.Context, w *worker) error {
 	env.workers.mu.Lock()
 	env.workers.tasks = names
 	env.workers.mu.Unlock()
-	if err := env.limitQueues(ctx, w); err != nil {
+	if err := env.adjust(ctx, w, engineQueuesAll); err != nil {
 		return err
 	}
 	if err := env.declareSchedules(ctx, w); err != nil {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { ask, ended, reach, sdk, startDev, startServer, until, use } from "../lib/trigger.mjs";
 
-const { auth, batch, idempotencyKeys, queues, runs, schedules, tasks, wait } = sdk;
+const { auth, batch, concurrencyLimits, idempotencyKeys, queues, runs, schedules, tasks, wait } = sdk;
 let server, dev;
 before(async () => {
   server = await startServer();
@@ -161,6 +161,58 @@ test("every concurrency key has the limit of its queue for itself", async () => 
   const [a, b, again] = (await Promise.all(list.map(ended))).map((r) => r.output);
   assert.ok(a.from < b.to && b.from < a.to, "two keys at the same time");
   assert.ok(a.to <= again.from || again.to <= a.from, "one key after the other");
+});
+
+test("a concurrency limit holds for all keys together and for each, can be overridden, also for one key, and paused", async (t) => {
+  const started = [];
+  t.after(() => Promise.all(started.map((h) => runs.cancel(h.id))));
+  const start = async (concurrencyKey, options) => {
+    const h = await tasks.trigger("limited", { ms: 200_000 }, { concurrencyKey, ...options });
+    started.push(h);
+    return h;
+  };
+  const held = (h, text) =>
+    until(`a run to be held back: ${text}`, async () => {
+      const { waiting: why } = await server.run(engineID(h));
+      return why?.state === "blocked" && why.reasons[0].text === text;
+    });
+  const [a, again, b, c] = [await start("a"), await start("a"), await start("b"), await start("c")];
+  await Promise.all([reach(a, "EXECUTING"), reach(b, "EXECUTING")]);
+  await held(again, 'the concurrency key "a" of the concurrency limit model is at its limit of 1');
+  await held(c, "the concurrency limit model is at its limit of 2");
+
+  const item = await concurrencyLimits.retrieve("model");
+  assert.deepEqual([item.total.current, item.total.base, item.perKey.current, item.total.override, item.paused, item.running, item.queued], [2, 2, 1, null, false, 2, 2]);
+  assert.match(item.id, /^climit_/);
+  assert.equal((await concurrencyLimits.retrieve("task/limited")).total.current, 5);
+  const names = [];
+  for await (const l of await concurrencyLimits.list({ perPage: 1 })) names.push(l.name);
+  assert.deepEqual(names, ["model", "task/limited"]);
+
+  const raised = await concurrencyLimits.override("model", { total: 3 });
+  assert.deepEqual([raised.total.current, raised.total.base, raised.total.override, raised.perKey.override], [3, 2, 3, null]);
+  await reach(c, "EXECUTING");
+  const key = await concurrencyLimits.override("model", { concurrencyKey: "a", perKey: 2, ttl: "1h" });
+  assert.deepEqual([key.concurrencyKey, key.perKey.current, key.perKey.base, key.running], ["a", 2, 1, 1]);
+  assert.ok(key.perKey.expiresAt > new Date());
+  await held(again, "the concurrency limit model is at its limit of 3");
+  await reach(await start("a", { concurrency: [] }), "EXECUTING"); // it holds none
+  await concurrencyLimits.override("model", { total: 4 });
+  await reach(again, "EXECUTING");
+  await held(await start("d"), "the concurrency limit of the task limited is at its limit of 5");
+  assert.equal((await concurrencyLimits.reset("model", { concurrencyKey: "a" })).perKey.override, null);
+  assert.equal((await concurrencyLimits.reset("model")).total.current, 2);
+  await Promise.all(started.map((h) => runs.cancel(h.id)));
+
+  assert.equal((await concurrencyLimits.pause("model")).paused, true);
+  const h = await tasks.trigger("limited", { ms: 1 });
+  await held(h, "the concurrency limit model is paused");
+  assert.equal((await concurrencyLimits.resume("model")).paused, false);
+  assert.equal((await ended(h)).status, "COMPLETED");
+  await assert.rejects(concurrencyLimits.retrieve("nobody"), { status: 404 });
+  await assert.rejects(tasks.trigger("hello", {}, { concurrency: "nobody" }), { status: 422 });
+  const line = await queues.retrieve({ type: "task", name: "limited" });
+  assert.deepEqual([line.version, line.concurrencyLimit, line.concurrency], ["V2", null, undefined]);
 });
 
 test("a run that waits leaves its slot to others, and needs one again to go on; a short wait keeps it", async () => {

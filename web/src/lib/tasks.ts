@@ -36,6 +36,10 @@ export interface TaskInfo {
   description?: string;
   queue?: string;
   limit?: number | null;
+  /** Of all its concurrency keys together. */
+  total?: number | null;
+  /** Names of the concurrency limits that it shares. */
+  limits?: string[] | null;
   machine?: string;
   maxAttempts?: number;
   maxDuration?: number;
@@ -84,7 +88,26 @@ export interface TaskQueue {
   queued: number;
   paused: boolean;
   concurrencyLimit: number | null;
-  concurrency: { base: number | null; override: number | null };
+  /** Absent of a queue whose tasks have concurrency limits instead. */
+  concurrency?: { base: number | null; override: number | null };
+}
+
+/** How many runs of a concurrency limit are executed at once; null: no bound. */
+export interface Bound {
+  current: number | null;
+  base: number | null;
+  override: number | null;
+}
+
+/** A limit that one task has, or several share. */
+export interface ConcurrencyLimit {
+  id: string;
+  name: string;
+  perKey: Bound;
+  total: Bound;
+  running: number;
+  queued: number;
+  paused: boolean;
 }
 
 /** An address that is told when something fails. */

@@ -38,7 +38,7 @@ function Facts({ task: t }: { task: TaskInfo }) {
   return (
     <dl class="facts settings">
       <div><dt>File</dt><dd><code>{t.file}</code></dd></div>
-      <div><dt>Queue</dt><dd><a href={href("/tasks/queues")}>{t.queue}</a>{t.limit != null ? `, ${t.limit} at a time` : ""}</dd></div>
+      <div><dt>Queue</dt><dd><a href={href("/tasks/queues")}>{t.queue}</a>{t.limit != null ? `, ${t.limit} at a time` : ""}{t.total != null ? `, ${t.total} in total` : ""}{t.limits?.length ? `, within ${t.limits.join(" and ")}` : ""}</dd></div>
       <div><dt>Attempts</dt><dd>{t.maxAttempts}</dd></div>
       <div><dt>Machine</dt><dd>{t.machine}</dd></div>
       {!!t.maxDuration && <div><dt>Longest run</dt><dd>{t.maxDuration} s of computing</dd></div>}

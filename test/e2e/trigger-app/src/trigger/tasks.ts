@@ -1,5 +1,5 @@
 // The tasks of the suite, each for one thing that it looks at.
-import { logger, metadata, queue, schedules, tags, task, wait } from "@trigger.dev/sdk";
+import { concurrencyLimit, logger, metadata, queue, schedules, tags, task, wait } from "@trigger.dev/sdk";
 
 export const hello = task({
   id: "hello",
@@ -59,6 +59,15 @@ export const slow = task({
 export const one = queue({ name: "one", concurrencyLimit: 1 });
 export const queued = task({
   id: "queued", queue: one,
+  run: async (payload: { ms: number }) => {
+    const from = Date.now();
+    await new Promise((r) => setTimeout(r, payload.ms));
+    return { from, to: Date.now() };
+  },
+});
+export const model = concurrencyLimit({ name: "model", total: 2, perKey: 1 });
+export const limited = task({
+  id: "limited", concurrency: [{ total: 5 }, model],
   run: async (payload: { ms: number }) => {
     const from = Date.now();
     await new Promise((r) => setTimeout(r, payload.ms));
