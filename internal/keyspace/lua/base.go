@@ -281,7 +281,7 @@ func baseToNumber(f *frame) {
 	if base < 2 || base > 36 {
 		f.argError(1, "base out of range")
 	}
-	f.retNumber(parseBase(s, base))
+	f.retNumber(parseBase(cString(s), base))
 }
 
 func (f *frame) retNumber(n float64, ok bool) {

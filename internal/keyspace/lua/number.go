@@ -44,6 +44,7 @@ func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
 
 // parseNumber reads a number as C's strtod does, with blanks around it: decimal and hexadecimal with or without fraction and exponent, inf and nan.
 func parseNumber(s string) (float64, bool) {
+	s = cString(s)
 	for len(s) > 0 && isSpace(s[0]) {
 		s = s[1:]
 	}

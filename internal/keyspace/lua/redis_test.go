@@ -243,6 +243,15 @@ local t, n = {nil, "b", nil, [2] = "lost", k = "v"}, 0 for k, v in pairs(t) do n
 return {tostring(1795446687522), tostring(99999999999999), tostring(1e14), tostring(1e15), tostring(2^53), tostring(1/3), tostring(1/0), tostring(-1/0), tostring(0/0), tostring(-(0/0))}
 return {tonumber("1e3"), tonumber("0x10"), tonumber(" 12 "), tonumber(""), 1}
 return {tonumber("10", 2), tonumber("zz", 36), tonumber("7", 2), tonumber("0xff", 16), tonumber("-ff", 16), tonumber(" 11 ", 2)}
+return {tonumber("7\0x"), tonumber(" 7 \0"), tonumber("\0007"), tonumber("ff\0", 16), "1e1\0z" + 1, math.max("3\0", 2), 1}
+return {string.format("%s|", "a\0b"), string.format("%5s|", "a\0b"), string.format("%s|", ("a\0b"):rep(50)), string.format("%q", "a\0b"), string.format("%d", "12\0x")}
+return {("a\0b"):find("\0"), ("a\0b"):find("b"), ("a\0b"):find("a\0c"), ("a\0b"):find("\0b", 1, true), ("a%\0b"):find("%%\0b"), 1}
+return {("a\0b"):gsub("%z", "-"), ("x\0y"):gsub(".", "%0%0"), ("a\0b"):gsub("b\0", "c"), ("ab"):gsub("b", "x\0y"), ("a\0b"):match("[^a]+"), 1}
+return ("a\0b"):match("[\0]")
+return ("a\0b"):match("%\0")
+return {("b%\0b"):find("%\0b"), ("a.b\0c"):find("b\0c"), ("a.b\0c"):find("\0."), 1}
+return {"a\0b" < "a\0c", "a\0" < "a", "a" < "a\0", ("a\0b"):upper(), ("a\0b"):reverse(), #"a\0b", ("%s"):rep(2, "x")}
+return loadstring("return 'a\0b'")()
 return tonumber()
 return tonumber("1", 99)
 error()

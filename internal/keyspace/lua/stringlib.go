@@ -123,7 +123,7 @@ func findOrMatch(f *frame, find bool) {
 	} else {
 		start = min(max(start-1, 0), len(s))
 	}
-	if find && (f.arg(3).truthy() || !strings.ContainsAny(pat, specials)) {
+	if find && (f.arg(3).truthy() || !strings.ContainsAny(cString(pat), specials)) {
 		f.e.step(len(s) / 256)
 		if i := strings.Index(s[start:], pat); i >= 0 {
 			f.retMany(number(float64(start+i+1)), number(float64(start+i+len(pat))))
@@ -136,7 +136,7 @@ func findOrMatch(f *frame, find bool) {
 	if pat != "" && pat[0] == '^' {
 		p = 1
 	}
-	m := &matcher{f: f, src: s, pat: pat}
+	m := &matcher{f: f, src: s, pat: cString(pat)}
 	for at := start; at <= len(s); at++ {
 		m.level = 0
 		if end := m.match(at, p); end >= 0 {
@@ -159,7 +159,7 @@ func stringGmatch(f *frame) {
 	at := 0
 	f.e.charge(tableBytes)
 	f.ret(value{ref: &function{name: "gmatch", native: func(f *frame) {
-		m := &matcher{f: f, src: s, pat: pat}
+		m := &matcher{f: f, src: s, pat: cString(pat)}
 		for ; at <= len(s); at++ {
 			m.level = 0
 			if end := m.match(at, 0); end >= 0 {
@@ -188,7 +188,7 @@ func stringGsub(f *frame) {
 	if pat != "" && pat[0] == '^' {
 		p = 1
 	}
-	m := &matcher{f: f, src: s, pat: pat}
+	m := &matcher{f: f, src: s, pat: cString(pat)}
 	var b []byte
 	at, n := 0, 0
 	for n < limit {
