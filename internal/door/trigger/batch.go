@@ -63,6 +63,7 @@ func (d *Door) batchRoutes() {
 	d.route("POST /api/v1/tasks/batch", public, func(env *environment, r *http.Request) (any, error) { return env.wholeBatch(r, true) })
 	d.route("GET /api/v1/batches/{batch}", public, (*environment).getBatch)
 	d.route("GET /api/v2/batches/{batch}", public, (*environment).getBatch)
+	d.route("GET /api/v1/batches/{batch}/results", public, (*environment).batchResults)
 }
 
 func (env *environment) batchKey(id string) []byte {
@@ -447,18 +448,52 @@ func (b *batch) runs() []engine.ID {
 	return ids
 }
 
-// getBatch is GET /api/v2/batches/{batch}.
-func (env *environment) getBatch(r *http.Request) (any, error) {
+// batchOf is the batch that a path names.
+func (env *environment) batchOf(r *http.Request) (*batch, error) {
 	id := r.PathValue("batch")
 	if err := permit(r, "read:batch:"+id, "read:batch"); err != nil {
 		return nil, err
 	}
 	b, err := env.readBatch(r.Context(), id)
+	if err == nil && b == nil {
+		err = fail(http.StatusNotFound, "Batch not found")
+	}
+	return b, err
+}
+
+// batchResults is GET /api/v1/batches/{batch}/results: what became of its runs, once all have ended.
+func (env *environment) batchResults(r *http.Request) (any, error) {
+	b, err := env.batchOf(r)
 	if err != nil {
 		return nil, err
 	}
-	if b == nil {
-		return nil, fail(http.StatusNotFound, "Batch not found")
+	if !b.Sealed {
+		return nil, fail(http.StatusNotFound, "The batch is not finished")
+	}
+	items := []any{}
+	for _, run := range b.runs() {
+		if run == (engine.ID{}) {
+			continue
+		}
+		rec, err := env.read(r.Context(), run)
+		switch {
+		case err != nil:
+			return nil, err
+		case rec == nil: // it is so old that it is forgotten
+		case !rec.Status.Ended():
+			return nil, fail(http.StatusNotFound, "The batch is not finished")
+		default:
+			items = append(items, rec.result())
+		}
+	}
+	return map[string]any{"id": b.ID, "items": items}, nil
+}
+
+// getBatch is GET /api/v2/batches/{batch}.
+func (env *environment) getBatch(r *http.Request) (any, error) {
+	b, err := env.batchOf(r)
+	if err != nil {
+		return nil, err
 	}
 	runs, status, last := []string{}, "PENDING", b.UpdatedAt
 	if b.Sealed {

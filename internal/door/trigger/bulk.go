@@ -22,9 +22,10 @@ import (
 
 const (
 	bulkPrefix  = "bulk_"
-	maxBulk     = 10_000 // runs of one action
-	maxBulks    = 10     // that are under way
-	bulkBatch   = 100    // runs between two writes of the progress
+	maxBulk     = 10_000    // runs of one action
+	maxLooked   = 1_000_000 // runs, of anybody, that a filter looks through
+	maxBulks    = 10        // that are under way
+	bulkBatch   = 100       // runs between two writes of the progress
 	maxBulkName = 255
 	bulkPage    = 25
 )
@@ -177,20 +178,16 @@ func (env *environment) bulkRuns(r *http.Request, in *bulkBody) (ids []engine.ID
 	if err != nil {
 		return nil, err
 	}
-	q := store.Query{Table: store.Runs, Desc: true, Limit: 200}
-	if f.from > 0 {
-		var from engine.ID
-		_ = from.SetTime(uint64(f.from)) // it is a time
-		q.From = from.Bytes()
-	}
-	found, more, err := env.findRuns(r, f, q, maxBulk)
-	if err != nil {
+	found, err := env.findRuns(r, []*environment{env}, f, store.Query{Table: store.Runs, Desc: true, Limit: 200}, maxBulk, maxLooked)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if more {
+	case found.more && len(found.runs) == maxBulk:
 		return nil, invalid("The filter fits more than %d runs", maxBulk)
+	case found.more:
+		return nil, invalid("There are more than %d runs to look through: say from when on", maxLooked)
 	}
-	for _, x := range found {
+	for _, x := range found.runs {
 		ids = append(ids, x.rec.ID)
 	}
 	return ids, nil

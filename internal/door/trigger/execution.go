@@ -144,6 +144,7 @@ func snapshotView(id engine.ID, status string) map[string]any {
 
 // execution is where a run is, as its worker is told: section 18.3.
 type execution struct {
+	env    *environment
 	rec    *record
 	state  engine.LeaseState
 	status string // of the run
@@ -163,7 +164,7 @@ func (env *environment) look(ctx context.Context, friendlyID string) (*execution
 	if err != nil {
 		return nil, err
 	}
-	return &execution{rec, s, env.status(rec, s)}, nil
+	return &execution{env, rec, s, env.status(rec, s)}, nil
 }
 
 // snapshotID is the newest one's.

@@ -38,6 +38,7 @@ func (d *Door) projectRoutes() {
 	d.perEnvironment("GET", "/workers/{tag}", (*Door).taggedWorker)
 	d.personal("GET /api/v1/projects/{ref}/environments", (*Door).listEnvironments)
 	d.personal("GET /api/v1/projects/{ref}/dev-status", (*Door).devStatus)
+	d.personal("GET /api/v1/projects/{ref}/runs", (*Door).listProjectRuns)
 	d.personal("GET /api/v1/projects/{ref}/branches", (*Door).listBranches)
 	d.personal("POST /api/v1/projects/{ref}/branches", (*Door).createBranch)
 	d.personal("POST /api/v1/projects/{ref}/branches/archive", (*Door).archiveBranch)

@@ -428,12 +428,13 @@ func (l *runList) find(ctx context.Context, env *environment) ([]engine.ID, erro
 		return nil, err
 	}
 	f := &runFilter{tags: l.tags[:1], from: l.since}
-	var from engine.ID
-	_ = from.SetTime(uint64(max(0, f.from))) // it is a time
-	found, _, err := env.findRuns(r, f, store.Query{Table: store.Runs, Desc: true, Limit: 200, From: from.Bytes()}, maxShape)
+	found, err := env.findRuns(r, []*environment{env}, f, store.Query{Table: store.Runs, Desc: true, Limit: 200}, maxShape, maxScanned)
+	if err != nil {
+		return nil, err
+	}
 	var ids []engine.ID
-	for _, x := range found {
+	for _, x := range found.runs {
 		ids = append(ids, x.rec.ID)
 	}
-	return ids, err
+	return ids, nil
 }

@@ -1,6 +1,7 @@
 package trigger
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -24,6 +25,7 @@ func (d *Door) runRoutes() {
 	d.route("POST /api/v1/runs/{run}/reschedule", secret, (*environment).rescheduleRun)
 	d.route("POST /api/v1/runs/{run}/tags", secret, (*environment).addTags)
 	d.route("GET /api/v1/runs/{run}/result", secret, (*environment).runResult)
+	d.route("GET /api/v1/runs/{run}/packets/{field}", public, (*environment).runPacket)
 	d.route("PUT /api/v1/runs/{run}/metadata", secret, (*environment).putMetadata)
 	d.route("GET /api/v1/runs/{run}/metadata", secret, (*environment).getMetadata)
 }
@@ -236,7 +238,7 @@ func checkStatuses(list []string) error {
 	return nil
 }
 
-func (env *environment) readFilter(r *http.Request) (*runFilter, error) {
+func (d *Door) readFilter(r *http.Request) (*runFilter, error) {
 	q := r.URL.Query()
 	list := func(name string) []string {
 		if s := q.Get("filter[" + name + "]"); s != "" {
@@ -256,30 +258,30 @@ func (env *environment) readFilter(r *http.Request) (*runFilter, error) {
 		f.test = &b
 	}
 	var err error
-	f.from, f.to, err = env.createdWithin(r)
+	f.from, f.to, err = d.createdWithin(r)
 	return f, err
 }
 
 // parseInstant reads a time in ms or as a date: T49.
-func (env *environment) parseInstant(s string) (int64, error) {
+func (d *Door) parseInstant(s string) (int64, error) {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return n, nil
 	}
-	if at, ok := parseWhen(s, env.cfg.Now()); ok {
+	if at, ok := parseWhen(s, d.cfg.Now()); ok {
 		return at, nil
 	}
 	return 0, fail(http.StatusBadRequest, "Invalid date %s", s)
 }
 
 // createdWithin are the times of filter[createdAt], in ms; 0: no end. They are numbers or dates: T49.
-func (env *environment) createdWithin(r *http.Request) (from, to int64, err error) {
+func (d *Door) createdWithin(r *http.Request) (from, to int64, err error) {
 	q := r.URL.Query()
 	for name, at := range map[string]*int64{"from": &from, "to": &to} {
 		s := q.Get("filter[createdAt][" + name + "]")
 		if s == "" {
 			continue
 		}
-		if *at, err = env.parseInstant(s); err != nil {
+		if *at, err = d.parseInstant(s); err != nil {
 			return 0, 0, err
 		}
 	}
@@ -288,7 +290,7 @@ func (env *environment) createdWithin(r *http.Request) (from, to int64, err erro
 		if !ok {
 			return 0, 0, fail(http.StatusBadRequest, "Invalid period %s", s)
 		}
-		from = max(from, env.cfg.Now().Add(-span).UnixMilli())
+		from = max(from, d.cfg.Now().Add(-span).UnixMilli())
 	}
 	return from, to, nil
 }
@@ -302,12 +304,36 @@ func (f *runFilter) matches(rec *record, version string) bool {
 		rec.QueuedAt >= f.from && (f.to == 0 || rec.QueuedAt <= f.to)
 }
 
+// moment is how long a run may take from its id to its making, in ms.
+const moment = int64(engine.Minute)
+
 // maxScanned bounds the runs that one page looks at: a filter that nothing matches must not read everything.
 const maxScanned = 20_000
 
-// listRuns is GET /api/v1/runs, the newest first.
+// listRuns is GET /api/v1/runs.
 func (env *environment) listRuns(r *http.Request) (any, error) {
-	f, err := env.readFilter(r)
+	return env.listRunsOf(r, []*environment{env})
+}
+
+// listProjectRuns is GET /api/v1/projects/{ref}/runs: of all environments, or of those that filter[env] names.
+func (d *Door) listProjectRuns(r *http.Request) (any, error) {
+	var slugs []string
+	if s := r.URL.Query().Get("filter[env]"); s != "" {
+		slugs = strings.Split(s, ",")
+	}
+	key := callerOf(r).env // whoever has no access token sees what his key is for
+	envs := d.ofProject(r.PathValue("ref"))
+	if len(envs) == 0 {
+		return nil, fail(http.StatusNotFound, "Project not found")
+	}
+	return d.listRunsOf(r, slices.DeleteFunc(envs, func(env *environment) bool {
+		return len(slugs) > 0 && !slices.Contains(slugs, env.Slug) || key != nil && env != key
+	}))
+}
+
+// listRunsOf lists the runs of some environments, the newest first.
+func (d *Door) listRunsOf(r *http.Request, envs []*environment) (any, error) {
+	f, err := d.readFilter(r)
 	if err != nil {
 		return nil, err
 	}
@@ -325,63 +351,83 @@ func (env *environment) listRuns(r *http.Request) (any, error) {
 	} else if id, ok := parseID(runPrefix, q.Get("page[before]")); ok {
 		backwards, query.Desc, query.From = true, false, append(id.Bytes(), 0)
 	}
-	found, more, err := env.findRuns(r, f, query, size)
+	found, err := d.findRuns(r, envs, f, query, size, maxScanned)
 	if err != nil {
 		return nil, err
 	}
+	list := found.runs
 	if backwards {
-		slices.Reverse(found)
+		slices.Reverse(list)
 	}
 	data := []any{}
-	for _, x := range found {
-		v := env.related(x.rec, x.status, oldAPI(r))
-		v["env"] = map[string]any{"id": env.id, "name": env.Slug}
+	for _, x := range list {
+		v := x.env.related(x.rec, x.status, oldAPI(r))
+		v["env"] = map[string]any{"id": x.env.id, "name": x.env.Slug}
 		data = append(data, v)
 	}
 	pages := map[string]string{}
-	if len(found) > 0 {
-		first, last := friendly(runPrefix, found[0].rec.ID), friendly(runPrefix, found[len(found)-1].rec.ID)
-		if more && !backwards || backwards {
-			pages["next"] = last
+	if len(list) > 0 {
+		if backwards {
+			pages["next"] = friendly(runPrefix, list[len(list)-1].rec.ID)
+		} else if q.Get("page[after]") != "" {
+			pages["previous"] = friendly(runPrefix, list[0].rec.ID)
 		}
-		if more && backwards || q.Get("page[after]") != "" {
-			pages["previous"] = first
-		}
+	}
+	if to := friendly(runPrefix, found.reached); found.more && backwards {
+		pages["previous"] = to
+	} else if found.more {
+		pages["next"] = to
 	}
 	return map[string]any{"data": data, "pagination": pages}, nil
 }
 
-// findRuns collects size runs that match, and says whether there are more.
-func (env *environment) findRuns(r *http.Request, f *runFilter, q store.Query, size int) (found []*execution, more bool, err error) {
+// findings are runs that match a filter, in the order in which they were looked for.
+type findings struct {
+	runs    []*execution
+	more    bool      // there are more, or may be: not everything was looked at
+	reached engine.ID // what was looked at last
+}
+
+// findRuns collects up to size runs of environments that match, of the first most that q gives of anybody's.
+func (d *Door) findRuns(r *http.Request, envs []*environment, f *runFilter, q store.Query, size, most int) (*findings, error) {
 	ctx := r.Context()
-	for scanned := 0; scanned < maxScanned; {
-		rows, err := env.cfg.Host.Scan(ctx, q)
+	found := &findings{}
+	f.within(&q)
+	if len(envs) == 1 && len(f.tasks) == 1 {
+		q.Tags[0] = engine.RunFunctionTag(envs[0].functionID(f.tasks[0]))
+	}
+	byName := make(map[string]*environment, len(envs))
+	for _, env := range envs {
+		byName[env.Name] = env
+	}
+	for scanned := 0; scanned < most; scanned += q.Limit {
+		rows, err := d.cfg.Host.Scan(ctx, q)
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
 		for _, row := range rows {
-			scanned++
-			x, err := env.candidate(ctx, row)
+			x, err := candidate(ctx, byName, row)
 			if err != nil {
-				return nil, false, err
+				return nil, err
 			}
 			if x == nil {
 				continue
 			}
 			version := ""
-			if w := env.workers.named(x.rec.note.Worker); w != nil {
+			if w := x.env.workers.named(x.rec.note.Worker); w != nil {
 				version = w.Version
 			}
 			if !f.matches(x.rec, version) || len(f.status) > 0 && !slices.Contains(f.status, publicName(x.status, oldAPI(r))) {
 				continue
 			}
-			if len(found) == size {
-				return found, true, nil
+			if len(found.runs) == size {
+				found.more = true
+				return found, nil
 			}
-			found = append(found, x)
+			found.runs, found.reached = append(found.runs, x), x.rec.ID
 		}
 		if len(rows) < q.Limit {
-			return found, false, nil
+			return found, nil
 		}
 		last := rows[len(rows)-1].Key
 		if q.Desc {
@@ -389,15 +435,36 @@ func (env *environment) findRuns(r *http.Request, f *runFilter, q store.Query, s
 		} else {
 			q.From = append(slices.Clone(last), 0)
 		}
+		copy(found.reached[:], last)
 	}
-	return found, false, nil
+	found.more = true
+	return found, nil
 }
 
-// candidate is a row of Runs as a run of this door; nil when it is another's.
-func (env *environment) candidate(ctx context.Context, row store.Row) (*execution, error) {
+// within narrows what is looked through to the times of the filter: ids begin with when their runs were asked for, which is a moment before they were made.
+func (f *runFilter) within(q *store.Query) {
+	at := func(ms int64) []byte {
+		var id engine.ID
+		_ = id.SetTime(uint64(max(0, ms))) // it is a time
+		return id.Bytes()
+	}
+	if from := at(f.from - moment); f.from > 0 && bytes.Compare(q.From, from) < 0 {
+		q.From = from
+	}
+	if to := at(f.to + 1); f.to > 0 && (q.To == nil || bytes.Compare(q.To, to) > 0) {
+		q.To = to
+	}
+}
+
+// candidate is a row of Runs as a run of this door in one of some environments; nil when it is another's.
+func candidate(ctx context.Context, envs map[string]*environment, row store.Row) (*execution, error) {
 	run, err := engine.ParseRunRow(row.Value)
-	if err != nil || run.App != appName || !strings.HasPrefix(run.Slug, slugPrefix) || run.Env != env.Name {
+	if err != nil {
 		return nil, err
+	}
+	env := envs[run.Env]
+	if env == nil || run.App != appName || !strings.HasPrefix(run.Slug, slugPrefix) {
+		return nil, nil
 	}
 	rec, err := env.read(ctx, run.ID)
 	if err != nil || rec == nil {
@@ -409,7 +476,7 @@ func (env *environment) candidate(ctx context.Context, row store.Row) (*executio
 			return nil, err
 		}
 	}
-	return &execution{rec, s, env.status(rec, s)}, nil
+	return &execution{env, rec, s, env.status(rec, s)}, nil
 }
 
 // cancelRun is POST /api/v2/runs/{run}/cancel.
@@ -598,15 +665,43 @@ func (env *environment) runResult(r *http.Request) (any, error) {
 	if !rec.Status.Ended() {
 		return nil, fail(http.StatusNotFound, "Run is not finished")
 	}
+	return rec.result(), nil
+}
+
+// result is what became of a run that has ended, as the client tells tasks.
+func (rec *record) result() map[string]any {
 	id := friendly(runPrefix, rec.ID)
 	if e := rec.failure(); e != nil {
-		return map[string]any{"ok": false, "id": id, "error": e, "taskIdentifier": rec.opts.Task}, nil
+		return map[string]any{"ok": false, "id": id, "error": e, "taskIdentifier": rec.opts.Task}
 	}
 	v := map[string]any{"ok": true, "id": id, "outputType": typeJSON, "taskIdentifier": rec.opts.Task, "usage": map[string]any{"durationMs": rec.note.DurationMs}}
 	if text, typ, ok := rec.output(); ok {
 		v["output"], v["outputType"] = text, typ
 	}
-	return v, nil
+	return v
+}
+
+// runPacket is GET /api/v1/runs/{run}/packets/payload and …/output: where what is too large for an answer is to be had, by whoever may read the run.
+func (env *environment) runPacket(r *http.Request) (any, error) {
+	rec, err := env.mustRead(r.Context(), r.PathValue("run"))
+	if err != nil {
+		return nil, err
+	}
+	if err := permitRun(r, rec, "read"); err != nil {
+		return nil, err
+	}
+	name, typ := "", ""
+	switch r.PathValue("field") {
+	case "payload":
+		name, _ = rec.payload.text()
+		typ = rec.payload.Type
+	case "output":
+		name, typ, _ = rec.output()
+	}
+	if name == "" || typ != typeStore {
+		return nil, fail(http.StatusNotFound, "Packet not found")
+	}
+	return map[string]string{"presignedUrl": env.packetURL(r, name)}, nil
 }
 
 // clock is the present, for what is shown.

@@ -1,9 +1,10 @@
 // Tasks as their authors write them, executed by the published CLI.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { ask, ended, reach, sdk, startDev, startServer, until, use } from "../lib/trigger.mjs";
+import { ask, client, ended, reach, sdk, startDev, startServer, until, use } from "../lib/trigger.mjs";
 
 const { auth, batch, concurrencyLimits, idempotencyKeys, queues, runs, schedules, tasks, wait } = sdk;
+const project = "proj_quartettests";
 let server, dev;
 before(async () => {
   server = await startServer();
@@ -281,12 +282,24 @@ test("a batch starts many runs", async () => {
   assert.deepEqual(outputs, ["p", "q", "r"]);
   const found = await runs.list({ batch: b.batchId });
   assert.equal(found.data.length, 3);
+  const results = await client(server).getBatchResults(b.batchId);
+  assert.deepEqual(results.items.map((r) => [r.ok, r.id, r.outputType, JSON.parse(r.output).json.hi]), r.runs.map((id, i) => [true, id, "application/super+json", outputs[i]]));
 });
 
 test("large payloads and outputs take the way round", async () => {
   const text = "x".repeat(700_000);
   const r = await ended(await tasks.trigger("big", { text }));
   assert.deepEqual([r.status, r.output.text.length, r.payload.text.length], ["COMPLETED", 700_001, 700_000]);
+
+  // A page that may read the run may have its packets, too.
+  const packet = async (token, field) => {
+    const { status, body } = await ask(server, "GET", `/api/v1/runs/${r.id}/packets/${field}`, undefined, { authorization: `Bearer ${token}` });
+    return status === 200 ? (await (await fetch(body.presignedUrl)).text()).length : status;
+  };
+  const token = await auth.createPublicToken({ scopes: { read: { runs: [r.id] } } });
+  assert.ok((await packet(token, "payload")) > 700_000 && (await packet(token, "output")) > 700_001);
+  assert.equal(await packet(token, "else"), 404);
+  assert.equal(await packet(await auth.createPublicToken({ scopes: { read: { runs: ["run_another"] } } }), "payload"), 403);
 });
 
 test("runs are listed, by pages and by filters", async () => {
@@ -300,6 +313,13 @@ test("runs are listed, by pages and by filters", async () => {
   for await (const r of runs.list({ limit: 2, taskIdentifier: ["hello"], tag: "listed" })) n += r.taskIdentifier === "hello" ? 1 : 100;
   assert.equal(n, 3);
   await assert.rejects(runs.list({ status: "NONSENSE" }), (e) => e.status === 400);
+
+  // Whoever has an access token sees the runs of a whole project.
+  const asPerson = (f) => auth.withAuth({ baseURL: server.url, accessToken: "tr_pat_quartet" }, f);
+  const all = await asPerson(() => runs.list(project, { tag: "listed", env: ["dev", "prod"] }));
+  assert.deepEqual(all.data.map((r) => [r.taskIdentifier, r.env.name]), Array(3).fill(["hello", "dev"]));
+  assert.equal((await asPerson(() => runs.list(project, { tag: "listed", env: "prod" }))).data.length, 0);
+  await assert.rejects(asPerson(() => runs.list("proj_nobody", {})), { status: 404 });
 });
 
 test("a run is replayed", async () => {

@@ -188,7 +188,7 @@ export function List<T>({ label, live, rows, next, columns, to, keyOf, empty, cu
     <section aria-label={label} aria-busy={live.loading}>
       {live.error && <Problem text={live.error} retry={live.refresh} />}
       {live.loading && <Skeleton />}
-      {rows?.length === 0 && (first ? empty : <Empty title="Nothing further back." />)}
+      {rows?.length === 0 && (next ? <Empty title="Nothing among these: there is more further back." /> : first ? empty : <Empty title="Nothing further back." />)}
       {rows && rows.length > 0 && (
         <table class="list">
           <thead>
