@@ -95,7 +95,7 @@ func (d *drive) start(ctx context.Context) (*Attempt, error) {
 		d.complete(ctx, failed(d.run.ID, internalError("COULD_NOT_IMPORT_TASK", broken.Error())))
 		return nil, ErrLost
 	}
-	p.hold(d.run, d.proc.cmd.Process.Pid)
+	p.hold(d.run, d.attempt, d.proc.cmd.Process.Pid)
 	return att, nil
 }
 
@@ -225,7 +225,7 @@ func (d *drive) complete(ctx context.Context, result json.RawMessage) (again boo
 		if errors.Is(err, ErrLost) {
 			// It may have moved on without being somebody else's: the process went on before it was told.
 			s, err := insist(ctx, nil, func() (*State, error) { return d.pool.cfg.Source.Latest(ctx, d.run) })
-			if err == nil && s.Snapshot != d.run.Snapshot && s.Attempt == d.attempt && (s.Status == "EXECUTING" || s.waits() || s.Status == "PENDING_CANCEL") {
+			if err == nil && s.Snapshot != d.run.Snapshot && s.Attempt == d.attempt && s.begun() {
 				d.run.Snapshot = s.Snapshot
 				continue
 			}

@@ -222,7 +222,7 @@ func (p *Pool) begin(ctx context.Context, r Run) {
 		if p.cfg.Official {
 			d.official(ctx)
 		} else {
-			p.hold(r, 0)
+			p.hold(r, 0, 0)
 			d.execute(ctx)
 			p.release(r)
 		}
@@ -394,17 +394,18 @@ func (p *Pool) drain() {
 
 // held is what is remembered on disk of a run that the pool has, so that after a crash its end is told at once, and its process ended.
 type held struct {
-	Run   Run    `json:"run"`
-	Pid   int    `json:"pid,omitempty"`
-	Began string `json:"began,omitempty"`
+	Run     Run    `json:"run"`
+	Attempt int    `json:"attempt,omitempty"` // 0: none has begun yet
+	Pid     int    `json:"pid,omitempty"`
+	Began   string `json:"began,omitempty"`
 }
 
 func (p *Pool) heldFile(run string) string {
 	return filepath.Join(p.cfg.Dir, "held", filepath.Base(run)+".json")
 }
 
-func (p *Pool) hold(r Run, pid int) {
-	h := held{Run: r, Pid: pid}
+func (p *Pool) hold(r Run, attempt, pid int) {
+	h := held{Run: r, Attempt: attempt, Pid: pid}
 	if pid != 0 {
 		h.Began = began(pid)
 	}
@@ -436,7 +437,7 @@ func (p *Pool) sweep(ctx context.Context) {
 		}
 		if err == nil && h.Run.ID != "" {
 			p.all.Go(func() {
-				p.disclaim(ctx, h.Run)
+				p.disclaim(ctx, h.Run, h.Attempt)
 				_ = os.Remove(name) // it is looked at again after the next restart
 			})
 			continue
@@ -445,22 +446,28 @@ func (p *Pool) sweep(ctx context.Context) {
 	}
 }
 
-// disclaim tells that a run has lost its process with an earlier life of the pool.
-func (p *Pool) disclaim(ctx context.Context, r Run) {
+// disclaim tells that an attempt of a run has lost its process with an earlier life of the pool. The run may move meanwhile: one that waits goes on as soon as it
+// need not wait any longer, although nobody is there to go on with it.
+func (p *Pool) disclaim(ctx context.Context, r Run, attempt int) {
 	e := internalError("TASK_RUN_STALLED_EXECUTING", "The server or its worker stopped while the task was executing")
 	for ctx.Err() == nil {
 		s, err := p.cfg.Source.Latest(ctx, r)
 		switch {
 		case errors.Is(err, ErrLost):
 			return
-		case err == nil && !strings.HasPrefix(s.Status, "EXECUTING") && s.Status != "PENDING_CANCEL":
+		case err == nil && !s.begun():
 			return // one that is PENDING_EXECUTING loses its lease in time, which costs it no attempt
+		case err == nil && attempt != 0 && s.Attempt != attempt:
+			return // somebody else's
 		case err == nil:
-			r.Snapshot = s.Snapshot
-			if _, err = p.cfg.Source.Complete(ctx, r, failed(r.ID, e)); err == nil || errors.Is(err, ErrLost) {
+			r.Snapshot, attempt = s.Snapshot, s.Attempt
+			if _, err = p.cfg.Source.Complete(ctx, r, failed(r.ID, e)); err == nil {
 				return
 			}
 		}
-		pause(ctx, 200*time.Millisecond)
+		pause(ctx, disclaimAgain)
 	}
 }
+
+// disclaimAgain is the time between tries to tell of a lost process.
+const disclaimAgain = 200 * time.Millisecond

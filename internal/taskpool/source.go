@@ -85,6 +85,11 @@ type State struct {
 	Completed []json.RawMessage `json:"completedWaitpoints"`
 }
 
+// begun says that an attempt is under way, whatever it does.
+func (s *State) begun() bool {
+	return s.Status == "EXECUTING" || s.waits() || s.Status == "PENDING_CANCEL"
+}
+
 // waits says that the run waits, for what it asked for or for its slots.
 func (s *State) waits() bool {
 	return s.Status == "EXECUTING_WITH_WAITPOINTS" || s.Status == "QUEUED_EXECUTING"

@@ -190,6 +190,13 @@ test("queues, schedules, tokens, variables and access tokens are looked after", 
   await page.getByRole("button", { name: "Make" }).click();
   await page.getByText(/tr_pat_/).first().waitFor();
   await page.getByRole("region", { name: "Access tokens" }).getByRole("button", { name: "Revoke" }).click();
+  await page.getByRole("button", { name: "New key…" }).click();
+  await page.getByRole("dialog").getByLabel("Name").fill("worker");
+  await page.getByRole("button", { name: "Make" }).click();
+  await page.getByText(/tr_dev_sk_/).first().waitFor();
+  const additional = page.getByRole("region", { name: "Additional keys" });
+  await additional.getByRole("row", { name: /worker/ }).getByRole("button", { name: "Revoke" }).click();
+  await additional.getByRole("row", { name: /worker/ }).waitFor({ state: "detached" });
   await page.getByRole("region", { name: "Environments" }).getByRole("button", { name: "Add…" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Add" }).click();
   await page.getByRole("link", { name: "staging" }).waitFor();

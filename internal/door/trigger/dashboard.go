@@ -76,8 +76,16 @@ func (d *Door) dashboardRoutes() {
 	d.route("POST "+inside+"limit", secret, (*environment).changeLimit)
 	d.route("GET "+inside+"tasks", secret, (*environment).listTasks)
 	d.route("GET "+inside+"batches", secret, (*environment).listBatches)
-	d.route("GET "+inside+"tokens", secret, (*environment).listAccessTokens)
-	d.route("POST "+inside+"tokens", secret, (*environment).createAccessToken)
+	d.route("GET "+inside+"tokens", secret, func(env *environment, _ *http.Request) (any, error) { return env.listAccess(""), nil })
+	d.route("POST "+inside+"tokens", secret, func(env *environment, r *http.Request) (any, error) {
+		return named(r, "token", func(name string) (string, error) { return env.newAccessToken(r.Context(), name) })
+	})
+	d.route("GET "+inside+"keys", secret, func(env *environment, _ *http.Request) (any, error) { return env.listAccess(env.keyholder()), nil })
+	d.route("POST "+inside+"keys", secret, func(env *environment, r *http.Request) (any, error) {
+		return named(r, "key", func(name string) (string, error) {
+			return env.addToken(r.Context(), additionalKey(env.Slug), accessToken{Env: env.keyholder(), Name: name})
+		})
+	})
 	d.route("DELETE "+inside+"tokens/{hash}", secret, func(env *environment, r *http.Request) (any, error) {
 		return succeeded, env.dropToken(r.Context(), r.PathValue("hash"))
 	})
@@ -196,21 +204,26 @@ func (env *environment) listBatches(r *http.Request) (any, error) {
 	return map[string]any{"batches": list, "next": next}, nil
 }
 
-func (env *environment) listAccessTokens(*http.Request) (any, error) {
-	env.tokens.mu.RLock()
-	defer env.tokens.mu.RUnlock()
+// listAccess are the access tokens, or the additional keys of an environment.
+func (d *Door) listAccess(env string) any {
+	d.tokens.mu.RLock()
+	defer d.tokens.mu.RUnlock()
 	list := []any{}
-	for _, t := range env.tokens.list {
+	for _, t := range d.tokens.list {
+		if t.Env != env {
+			continue
+		}
 		v := map[string]any{"hash": t.Hash, "name": t.Name, "hint": t.Hint, "configured": t.CreatedAt == 0}
 		if t.CreatedAt > 0 {
 			v["createdAt"] = iso(t.CreatedAt)
 		}
 		list = append(list, v)
 	}
-	return map[string]any{"tokens": list, "any": env.tokens.any}, nil
+	return map[string]any{"tokens": list, "any": d.tokens.any}
 }
 
-func (env *environment) createAccessToken(r *http.Request) (any, error) {
+// named makes a token or key that has a name. It is in the answer, and never again.
+func named(r *http.Request, what string, makeIt func(name string) (string, error)) (any, error) {
 	var in struct {
 		Name string `json:"name"`
 	}
@@ -218,8 +231,8 @@ func (env *environment) createAccessToken(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if in.Name == "" || len(in.Name) > 100 {
-		return nil, fail(http.StatusBadRequest, "a token needs a name of at most 100 characters")
+		return nil, fail(http.StatusBadRequest, "a %s needs a name of at most 100 characters", what)
 	}
-	token, err := env.newAccessToken(r.Context(), in.Name)
+	token, err := makeIt(in.Name)
 	return map[string]string{"token": token}, err
 }

@@ -18,6 +18,7 @@ func (d *Door) devRoutes() {
 	d.route("POST /api/v1/auth/jwt/claims", secret, func(env *environment, _ *http.Request) (any, error) {
 		return map[string]any{"sub": env.id, "pub": true}, nil
 	})
+	d.route("POST /api/v1/auth/public-tokens", secret, (*environment).publicToken)
 	d.route("GET /engine/v1/dev/config", secret, func(env *environment, r *http.Request) (any, error) {
 		return map[string]any{
 			"environmentId": env.id, "dequeueIntervalWithRun": 250, "dequeueIntervalWithoutRun": 500, "maxConcurrentRuns": devRuns, "engineUrl": origin(r),

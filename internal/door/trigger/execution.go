@@ -342,7 +342,7 @@ func (env *environment) begin(ctx context.Context, run string, token engine.ID, 
 	x.status = statusExecuting
 	machine := machineFor(&rec.opts, &rec.note, w.task(rec.opts.Task))
 	vars["TRIGGER_RUN_ID"] = friendly(runPrefix, rec.ID)
-	vars["TRIGGER_JWT"] = env.mint(nil, time.Hour)
+	vars["TRIGGER_JWT"] = env.mint(&claims{}, time.Hour)
 	vars["TRIGGER_MACHINE_PRESET"] = machine.Name
 	return &begun{x, vars, env.executionView(x, w, machine, now)}, nil
 }

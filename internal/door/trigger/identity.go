@@ -3,11 +3,14 @@ package trigger
 import (
 	"context"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -26,8 +29,9 @@ const accessPrefix = "tr_pat_"
 
 // caller is who sent a request: someone with the key of an environment, with a public token of it, or with an access token.
 type caller struct {
-	env    *environment // nil: whoever has an access token may use all
-	claims *claims      // of a public token
+	env        *environment // nil: whoever has an access token may use all
+	claims     *claims      // of a public token
+	additional bool         // it has a key with which no public tokens are signed
 }
 
 type callerKey struct{}
@@ -45,7 +49,12 @@ type claims struct {
 	Pub    bool     `json:"pub"`
 	Scopes []string `json:"scopes"`
 	Exp    int64    `json:"exp"`
-	Once   bool     `json:"otu"`
+	Once   bool     `json:"otu,omitempty"`
+
+	Issuer   string          `json:"iss,omitempty"`
+	Audience json.RawMessage `json:"aud,omitempty"` // text, or a list of them
+	Issued   int64           `json:"iat,omitempty"`
+	Realtime json.RawMessage `json:"realtime,omitempty"`
 }
 
 var errKey = fail(http.StatusUnauthorized, "Invalid or Missing API key")
@@ -82,12 +91,24 @@ func (d *Door) authenticate(r *http.Request) (*caller, error) {
 	if env, err = d.branch(r.Context(), env, branchOf(r)); err != nil {
 		return nil, err
 	}
-	return &caller{env: env}, nil
+	return &caller{env: env, additional: additionalForm.MatchString(token)}, nil
 }
+
+// additionalForm is how clients know the keys that an environment has beside its own: they do not sign public tokens with them, but ask for some.
+var additionalForm = regexp.MustCompile(`^tr_(dev|stg|prod|preview)_sk_[0-9a-zA-Z]{24}$`)
+
+// additionalKey makes such a key.
+func additionalKey(slug string) string { return "tr_" + keyMarks[slug] + "_sk_" + rand.Text()[:24] }
+
+// keyholder is the name of the environment whose keys open this one: a branch has those of its parent.
+func (env *environment) keyholder() string { return env.environmentName(env.Project, env.Slug, "") }
 
 // keyOwner is the environment of a secret key. In development a key that nobody has is one of the first project's.
 func (d *Door) keyOwner(ctx context.Context, key string) (*environment, error) {
 	var found *environment
+	if t := d.tokens.find(key); t != nil && t.Env != "" {
+		found = d.named(t.Env)
+	}
 	for _, env := range d.all() { // each, so that the time taken does not tell which
 		if env.Branch == "" && env.key.Load().Equal(key) {
 			found = env
@@ -149,14 +170,11 @@ func sign(key, text string) []byte {
 	return h.Sum(nil)
 }
 
-// mint makes a public token: section 13.1.
-func (env *environment) mint(scopes []string, life time.Duration) string {
+// mint makes a public token of what is to be in it, but for what is always the same: section 13.1.
+func (env *environment) mint(c *claims, life time.Duration) string {
 	now := env.cfg.Now().Unix()
-	payload, _ := json.Marshal(map[string]any{ // strings and numbers always marshal
-		"sub": env.id, "pub": true, "scopes": scopes, "iss": "https://id.trigger.dev", "aud": "https://api.trigger.dev", "iat": now,
-		"exp": now + int64(life/time.Second),
-	})
-	text := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256"}`)) + "." + base64.RawURLEncoding.EncodeToString(payload)
+	c.Sub, c.Pub, c.Issuer, c.Audience, c.Issued, c.Exp = env.id, true, "https://id.trigger.dev", json.RawMessage(`"https://api.trigger.dev"`), now, now+int64(life/time.Second)
+	text := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256"}`)) + "." + base64.RawURLEncoding.EncodeToString(mustJSON(c))
 	return text + "." + base64.RawURLEncoding.EncodeToString(sign(env.secretKey(), text))
 }
 
@@ -188,11 +206,45 @@ func (env *environment) tokenHeaders(r *http.Request, scopes ...string) http.Hea
 	h := http.Header{}
 	b, _ := json.Marshal(map[string]any{"sub": env.id, "pub": true}) // strings always marshal
 	h.Set("X-Trigger-Jwt-Claims", string(b))
-	if callerOf(r).claims != nil {
-		h.Set("X-Trigger-Jwt", env.mint(scopes, time.Hour))
+	if c := callerOf(r); c.claims != nil || c.additional {
+		h.Set("X-Trigger-Jwt", env.mint(&claims{Scopes: scopes}, time.Hour))
 	}
 	return h
 }
+
+// publicToken is POST /api/v1/auth/public-tokens: section 13.2.
+func (env *environment) publicToken(r *http.Request) (any, error) {
+	var in struct {
+		Scopes   []string        `json:"scopes"`
+		Expires  json.RawMessage `json:"expirationTime"` // s since 1970, or for how long
+		Once     bool            `json:"oneTimeUse"`
+		Realtime json.RawMessage `json:"realtime"`
+	}
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	if len(in.Scopes) == 0 || len(in.Scopes) > maxScopes {
+		return nil, fail(http.StatusBadRequest, "scopes must be from 1 to %d", maxScopes)
+	}
+	life := 15 * time.Minute
+	if at := scalar(in.Expires); at != "" {
+		n, err := strconv.ParseInt(at, 10, 64)
+		t, ok := parseDuration(at)
+		switch {
+		case err == nil:
+			life = time.Unix(n, 0).Sub(env.cfg.Now())
+		case ok:
+			life = t
+		}
+		if err != nil && !ok || life <= 0 {
+			return nil, fail(http.StatusBadRequest, "expirationTime must be in the future: seconds since 1970, or a duration like 1h")
+		}
+	}
+	return map[string]string{"token": env.mint(&claims{Scopes: in.Scopes, Once: in.Once, Realtime: in.Realtime}, life)}, nil
+}
+
+// maxScopes bounds the scopes of one token.
+const maxScopes = 100
 
 // seenKeys are the keys that development has seen: clients sign tokens with them.
 type seenKeys struct {

@@ -100,7 +100,7 @@ func TestKeys(t *testing.T) {
 		}
 	}
 	env := prod.named("default")
-	token := env.mint([]string{"read:runs"}, time.Minute)
+	token := env.mint(&claims{Scopes: []string{"read:runs"}}, time.Minute)
 	if who(prod, "Bearer "+token) != "default" {
 		t.Error("a token of the server's own is refused")
 	}
@@ -110,6 +110,64 @@ func TestKeys(t *testing.T) {
 	now = now.Add(time.Minute)
 	if who(prod, "Bearer "+token) != "" {
 		t.Error("an expired token is accepted")
+	}
+
+	// Keys that an environment has beside its own open it until they are revoked, and are no access tokens.
+	staging := prod.named("staging")
+	key, err := prod.addToken(t.Context(), additionalKey(staging.Slug), accessToken{Env: staging.keyholder(), Name: "worker"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := who(prod, "Bearer "+key); got != "staging" || !additionalForm.MatchString(key) {
+		t.Errorf("the key %s opens %q", key, got)
+	}
+	if prod.tokens.valid(key) {
+		t.Error("a key is an access token")
+	}
+	if err := prod.dropToken(t.Context(), hashToken(key)); err != nil {
+		t.Fatal(err)
+	}
+	if got := who(prod, "Bearer "+key); got != "" {
+		t.Errorf("a key that was revoked opens %q", got)
+	}
+}
+
+func TestPublicTokens(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	run := b.trigger()
+	mint := func(body string, want int) string {
+		t.Helper()
+		var v struct {
+			Token string `json:"token"`
+		}
+		b.json("POST", "/api/v1/auth/public-tokens", body, want, &v)
+		return v.Token
+	}
+	read := func(token string) int {
+		t.Helper()
+		status, _ := b.do("GET", "/api/v3/runs/"+run, nil, "Authorization", "Bearer "+token)
+		return status
+	}
+	for body, want := range map[string]int{
+		`{"scopes":["read:runs"]}`: 200, `{"scopes":["read:runs:run_other"]}`: 403, `{"scopes":["read:runs"],"expirationTime":"1h"}`: 200,
+		fmt.Sprintf(`{"scopes":["read:runs"],"expirationTime":%d,"realtime":{"skipColumns":["payload"]}}`, b.now.Load()/1000+60): 200,
+	} {
+		if got := read(mint(body, 200)); got != want {
+			t.Errorf("with %s: status %d, want %d", body, got, want)
+		}
+	}
+	once := mint(`{"scopes":["trigger:tasks:told"],"oneTimeUse":true}`, 200)
+	for _, want := range []int{200, 422} {
+		if status, out := b.do("POST", "/api/v1/tasks/told/trigger", []byte(`{}`), "Authorization", "Bearer "+once); status != want {
+			t.Errorf("used once: status %d, want %d: %s", status, want, out)
+		}
+	}
+	for _, bad := range []string{`{}`, `{"scopes":[]}`, `{"scopes":["read:runs"],"expirationTime":"soon"}`, `{"scopes":["read:runs"],"expirationTime":1}`} {
+		mint(bad, 400)
+	}
+	if status, _ := b.do("POST", "/api/v1/auth/public-tokens", []byte(`{"scopes":["admin"]}`), "Authorization", "Bearer "+mint(`{"scopes":["read:runs"]}`, 200)); status != 401 && status != 403 {
+		t.Errorf("with a public token itself: status %d", status)
 	}
 }
 

@@ -202,6 +202,19 @@ func (env *environment) slots(w *worker, l line, key string, keyed bool) int {
 	return parallelism(b.PerKey)
 }
 
+// checkGates refuses gates that cannot be.
+func checkGates(what string, gates []gate) error {
+	if len(gates) > maxGates {
+		return fail(http.StatusBadRequest, "%s: there are more than %d gates", what, maxGates)
+	}
+	for _, g := range gates {
+		if g.Queue == "" || len(g.Queue) > maxTag || queueStrip.MatchString(g.Queue) || len(g.Key) > maxTag {
+			return fail(http.StatusBadRequest, "%s: a gate is the name of a queue, and maybe a key, of at most %d characters each", what, maxTag)
+		}
+	}
+	return nil
+}
+
 // hold is a line that a run stands in, with the key that it has there.
 type hold struct {
 	line

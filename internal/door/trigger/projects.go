@@ -257,7 +257,7 @@ func (d *Door) mintFor(r *http.Request) (any, error) {
 	if t, ok := parseDuration(scalar(in.Expiration)); ok {
 		life = t
 	}
-	return map[string]string{"token": env.mint(in.Claims.Scopes, life), "environmentId": env.id}, nil
+	return map[string]string{"token": env.mint(&claims{Scopes: in.Claims.Scopes}, life), "environmentId": env.id}, nil
 }
 
 // taggedWorker is GET /api/v1/projects/{ref}/{env}/workers/current.

@@ -167,6 +167,11 @@ func (env *environment) getRun(r *http.Request) (any, error) {
 	} else if e := rec.failure(); e != nil && x.status != statusCanceled {
 		v["error"] = serialized(e)
 	}
+	if id := rec.opts.Schedule; id != "" {
+		if s, err := env.findSchedule(ctx, id); err == nil { // it may have been removed
+			v["schedule"] = s.short()
+		}
+	}
 	related := map[string]any{}
 	for k, id := range map[string]string{"root": rec.opts.Root, "parent": rec.opts.Parent} {
 		if id == "" {

@@ -64,34 +64,37 @@ func (env *environment) schedules(ctx context.Context) ([]*schedule, error) {
 	}
 	var list []*schedule
 	for _, row := range rows {
-		var fn engine.Function
-		if err := json.Unmarshal(row.Value, &fn); err != nil {
+		s, err := parseSchedule(row.Value)
+		if err != nil {
 			return nil, err
 		}
-		if fn.Archived {
-			continue
+		if s != nil {
+			list = append(list, s)
 		}
-		s := &schedule{active: !fn.Paused}
-		if err := json.Unmarshal(fn.Config, s); err != nil {
-			return nil, err
-		}
-		list = append(list, s)
 	}
 	slices.SortStableFunc(list, func(a, b *schedule) int { return strings.Compare(a.ID, b.ID) })
 	return list, nil
 }
 
-func (env *environment) findSchedule(ctx context.Context, id string) (*schedule, error) {
-	list, err := env.schedules(ctx)
-	if err != nil {
+// parseSchedule reads a schedule from its function; nil when it was removed.
+func parseSchedule(raw []byte) (*schedule, error) {
+	var fn engine.Function
+	if err := json.Unmarshal(raw, &fn); err != nil || fn.Archived {
 		return nil, err
 	}
-	for _, s := range list {
-		if s.ID == id {
-			return s, nil
-		}
+	s := &schedule{active: !fn.Paused}
+	return s, json.Unmarshal(fn.Config, s)
+}
+
+func (env *environment) findSchedule(ctx context.Context, id string) (s *schedule, err error) {
+	raw, ok, err := env.cfg.Host.Get(ctx, store.Functions, engine.FunctionKey(env.Name, scheduleSlug+id))
+	if err == nil && ok {
+		s, err = parseSchedule(raw)
 	}
-	return nil, fail(http.StatusNotFound, "Schedule not found")
+	if err == nil && s == nil {
+		err = fail(http.StatusNotFound, "Schedule not found")
+	}
+	return s, err
 }
 
 // putSchedule makes or changes a schedule.
@@ -382,6 +385,17 @@ func (s *schedule) describe() string {
 	return c.Describe()
 }
 
+// short is what a run says of the schedule that triggered it.
+func (s *schedule) short() map[string]any {
+	v := map[string]any{"id": s.ID, "generator": map[string]string{"type": "CRON", "expression": s.Cron, "description": s.describe()}}
+	for k, text := range map[string]string{"deduplicationKey": s.Key, "externalId": s.External} {
+		if text != "" {
+			v[k] = text
+		}
+	}
+	return v
+}
+
 // showSchedule is section 10.1.
 func (env *environment) showSchedule(s *schedule, err error) (any, error) {
 	if err != nil {
@@ -391,15 +405,11 @@ func (env *environment) showSchedule(s *schedule, err error) (any, error) {
 	if zone == "" {
 		zone = "UTC"
 	}
-	v := map[string]any{
-		"id": s.ID, "type": s.Type, "task": s.Task, "active": s.active, "timezone": zone,
-		"generator":    map[string]string{"type": "CRON", "expression": s.Cron, "description": s.describe()},
-		"environments": []any{map[string]any{"id": env.id, "type": env.typ()}},
-	}
-	for k, text := range map[string]string{"deduplicationKey": s.Key, "externalId": s.External, "window": s.Window} {
-		if text != "" {
-			v[k] = text
-		}
+	v := s.short()
+	v["type"], v["task"], v["active"], v["timezone"] = s.Type, s.Task, s.active, zone
+	v["environments"] = []any{map[string]any{"id": env.id, "type": env.typ()}}
+	if s.Window != "" {
+		v["window"] = s.Window
 	}
 	if c, err := parseCron(s.Cron, s.Timezone); err == nil && s.active {
 		next := c.Next(env.clock()).UnixMilli()

@@ -323,11 +323,11 @@ func TestInput(t *testing.T) {
 	}
 	tail.stop()
 
-	token := b.env().mint([]string{"read:runs:" + run}, 1e12)
+	token := b.env().mint(&claims{Scopes: []string{"read:runs:" + run}}, 1e12)
 	if status, _ := b.do("POST", base, []byte(`{"data":1}`), "Authorization", "Bearer "+token); status != 403 {
 		t.Errorf("whoever may read may send: %d", status)
 	}
-	token = b.env().mint([]string{"write:inputStreams:" + run}, 1e12)
+	token = b.env().mint(&claims{Scopes: []string{"write:inputStreams:" + run}}, 1e12)
 	if status, _ := b.do("POST", base, []byte(`{"data":1}`), "Authorization", "Bearer "+token); status != 200 {
 		t.Errorf("whoever may send cannot: %d", status)
 	}

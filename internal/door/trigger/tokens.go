@@ -29,8 +29,9 @@ const (
 // ApprovePath is the page of the dashboard that a CLI sends its user to, with the code behind it.
 const ApprovePath = "/trigger/login/"
 
-// accessToken is what is stored of a token; the token itself is known to its owner alone.
+// accessToken is what is stored of a token, or of a key that an environment has beside its own; it is itself known to its owner alone.
 type accessToken struct {
+	Env       string `json:"env,omitempty"` // of a key: the environment's name
 	Hash      string `json:"hash"`
 	Name      string `json:"name"`
 	Hint      string `json:"hint"` // its last characters
@@ -62,12 +63,19 @@ func (t *tokens) valid(token string) bool {
 	if t.any {
 		return true
 	}
+	known := t.find(token)
+	return known != nil && known.Env == ""
+}
+
+// find is what is known of a token or key; nil: nothing.
+func (t *tokens) find(token string) (found *accessToken) {
 	hash := hashToken(token)
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	found := false
-	for i := range t.list {
-		found = secretEqual(t.list[i].Hash, hash) || found
+	for i := range t.list { // each, so that the time taken does not tell which
+		if secretEqual(t.list[i].Hash, hash) {
+			found = &t.list[i]
+		}
 	}
 	return found
 }
@@ -109,16 +117,20 @@ func (d *Door) saveTokens(ctx context.Context, list []accessToken) error {
 
 // newAccessToken makes an access token.
 func (d *Door) newAccessToken(ctx context.Context, name string) (string, error) {
+	return d.addToken(ctx, accessPrefix+strings.ToLower(rand.Text()+rand.Text()[:14]), accessToken{Name: name})
+}
+
+// addToken keeps what is to be known of a new token or key, and returns it.
+func (d *Door) addToken(ctx context.Context, token string, t accessToken) (string, error) {
 	defer d.locks.Lock("tokens")()
 	d.tokens.mu.RLock()
 	list := slices.Clone(d.tokens.list)
 	d.tokens.mu.RUnlock()
 	if len(list) >= maxTokens {
-		return "", invalid("there are %d access tokens: delete those that nobody needs", maxTokens)
+		return "", invalid("there are %d access tokens and additional keys: delete those that nobody needs", maxTokens)
 	}
-	token := accessPrefix + strings.ToLower(rand.Text()+rand.Text()[:14])
-	list = append(list, accessToken{Hash: hashToken(token), Name: name, Hint: token[len(token)-4:], CreatedAt: d.cfg.Now().UnixMilli()})
-	return token, d.saveTokens(ctx, list)
+	t.Hash, t.Hint, t.CreatedAt = hashToken(token), token[len(token)-4:], d.cfg.Now().UnixMilli()
+	return token, d.saveTokens(ctx, append(list, t))
 }
 
 // dropToken ends the life of the token with a hash.

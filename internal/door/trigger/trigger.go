@@ -283,13 +283,8 @@ func (env *environment) stand(w *worker, o *order, opt *triggerOptions) error {
 			}
 		}
 	}
-	if len(opt.Gates) > maxGates {
-		return fail(http.StatusBadRequest, "gates: at most %d can be named", maxGates)
-	}
-	for _, g := range opt.Gates {
-		if g.Queue == "" || len(g.Queue) > maxTag || len(g.Key) > maxTag {
-			return fail(http.StatusBadRequest, "gates: the names of a queue and a key have at most %d characters", maxTag)
-		}
+	if err := checkGates("gates", opt.Gates); err != nil {
+		return err
 	}
 	o.holds = w.holds(o.opts.Task, o.opts.ConcurrencyKey, o.opts.Queue, opt.Concurrency, opt.Gates)
 	return nil

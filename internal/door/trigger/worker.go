@@ -355,9 +355,7 @@ func checkLines(queues []queueDef, limits []limitDef, tasks []task) error {
 				errs = append(errs, fail(http.StatusBadRequest, "%s names more than %d concurrency limits", what, maxLimits))
 			}
 		}
-		if len(t.Gates) > maxGates {
-			errs = append(errs, fail(http.StatusBadRequest, "%s names more than %d gates", what, maxGates))
-		}
+		errs = append(errs, checkGates(what, t.Gates))
 	}
 	return cmp.Or(errs...)
 }

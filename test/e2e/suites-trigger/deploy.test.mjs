@@ -10,7 +10,7 @@ import { gzipSync } from "node:zlib";
 import { binary, keys } from "../lib/server.mjs";
 import { ask, copyApp, ended, reach, runCli, sdk, startServer, until } from "../lib/trigger.mjs";
 
-const { deployments, envvars, runs, tasks, wait, webhooks } = sdk;
+const { auth, deployments, envvars, runs, tasks, wait, webhooks } = sdk;
 const key = "tr_prod_0123456789abcdef", pat = "tr_pat_0123456789abcdef", workerToken = "worker-token-of-the-tests", project = "proj_quartettests";
 const args = [`--trigger-key=${key}`, `--trigger-token=${pat}`, `--worker-token=${workerToken}`];
 const root = process.getuid?.() === 0;
@@ -214,6 +214,23 @@ test("an alert channel is told of what failed, and of what was deployed", async 
   assert.equal(bad.object.deployment.status, "FAILED");
   assert.deepEqual([...new Set(alerts.list.map((e) => e.type))].sort(), ["alert.deployment.failed", "alert.deployment.success", "alert.run.failed"]);
   assert.ok(!alerts.list.some((e) => ["CANCELED", "COMPLETED"].includes(e.object.run?.status)), "what was cancelled or went well is no alert");
+});
+
+test("an environment has keys beside its own, for which the server signs tokens", async () => {
+  const inside = (method, path, body) => ask(server, method, `/api/dashboard/trigger/inside/${path}`, body, { authorization: `Bearer ${keys.dashboard}` });
+  const made = (await inside("POST", "keys", { name: "worker" })).body.token;
+  assert.match(made, /^tr_prod_sk_/);
+  const as = (accessToken, f) => auth.withAuth({ baseURL: server.url, accessToken }, f);
+  const h = await as(made, () => tasks.trigger("hello", { name: "key" }));
+  assert.equal((await as(h.publicAccessToken, () => ended(h))).output.hi, "key");
+  const token = await as(made, () => auth.createPublicToken({ scopes: { read: { runs: [h.id] } } }));
+  assert.equal((await as(token, () => runs.retrieve(h.id))).id, h.id);
+  const once = await as(made, () => auth.createTriggerPublicToken("hello"));
+  await as(once, () => tasks.trigger("hello", {}));
+  await assert.rejects(as(once, () => tasks.trigger("hello", {})), { status: 422 });
+  const [{ hash }] = (await inside("GET", "keys")).body.tokens;
+  assert.equal((await inside("DELETE", `tokens/${hash}`)).status, 200);
+  await assert.rejects(as(made, () => runs.retrieve(h.id)), { status: 401 });
 });
 
 test("who has no business with a run changes nothing", async () => {

@@ -377,9 +377,11 @@ test("schedules are made, changed and removed", async () => {
 
 test("a declared schedule fires, with dates that are dates", async () => {
   const r = await until("a run of the schedule", async () => (await runs.list({ taskIdentifier: ["every-minute"], status: "COMPLETED" })).data[0], 150_000);
-  const { output } = await runs.retrieve(r.id);
+  const { output, schedule } = await runs.retrieve(r.id);
   assert.match(output.ts, /:00\.000Z$/);
   assert.equal(output.n, 10);
+  assert.deepEqual(schedule.generator, { type: "CRON", expression: "* * * * *", description: "Every minute" });
+  assert.equal((await runs.list({ schedule: schedule.id, limit: 1 })).data.length, 1);
 });
 
 test("a run can be followed, alone, by its tag and in its batch", async () => {

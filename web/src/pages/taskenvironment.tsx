@@ -18,8 +18,15 @@ export function TaskEnvironmentPage() {
       {live.error && <Problem text={live.error} retry={live.refresh} />}
       {live.loading && <Skeleton />}
       {e && <Key env={e} changed={live.refresh} />}
+      <Tokens
+        kind="keys" title="Additional keys" add="New key…" asks="New key"
+        hint={(any) => any ? "A development server accepts any key that begins like the environment's own." : "They open the environment like its secret key, and are revoked one by one: make one and hand it out before you replace the secret key."}
+      />
       {e && <Variables env={e} />}
-      <Tokens />
+      <Tokens
+        kind="tokens" title="Access tokens of the CLI" label="Access tokens" add="New token…" asks="New access token"
+        hint={(any) => `Whoever has one may deploy to every environment. ${any ? "A development server accepts any that begins with tr_pat_." : "npx trigger.dev login makes one too."}`}
+      />
       <Others />
     </>
   );
@@ -48,7 +55,7 @@ function Key({ env, changed }: { env: TaskEnvironment; changed: () => void }) {
           toast("The key was replaced.");
           changed();
         }}>
-          <p>Apps that have the old key are refused at once. Deployed tasks get the new one with their next attempt.</p>
+          <p>Apps that have the old key are refused at once; those with an additional key are not. Deployed tasks get the new one with their next attempt.</p>
         </Dialog>
       )}
     </section>
@@ -150,18 +157,19 @@ interface AccessToken {
   createdAt?: string;
 }
 
-function Tokens() {
-  const live = useLive<{ tokens: AccessToken[]; any: boolean }>(tasksApi("/inside/tokens"), still);
+/** What opens something and is shown once, when it is made. */
+function Tokens({ kind, title, label = title, add, asks, hint }: { kind: "keys" | "tokens"; title: string; label?: string; add: string; asks: string; hint: (any: boolean) => string }) {
+  const live = useLive<{ tokens: AccessToken[]; any: boolean }>(tasksApi(`/inside/${kind}`), still);
   const [creating, setCreating] = useState(false);
   const [name, setName] = useState("");
   const [made, setMade] = useState("");
   return (
-    <section class="card" aria-label="Access tokens">
-      <div class="card-head"><h2>Access tokens of the CLI</h2><div class="actions"><button type="button" class="small" onClick={() => setCreating(true)}>New token…</button></div></div>
-      <p class="hint">Whoever has one may deploy to every environment. {live.data?.any ? "A development server accepts any that begins with tr_pat_." : "npx trigger.dev login makes one too."}</p>
-      {made && <div class="notice good"><span>This is shown once: <code>{made}</code></span> <Copy text={made} what="token" /></div>}
+    <section class="card" aria-label={label}>
+      <div class="card-head"><h2>{title}</h2><div class="actions"><button type="button" class="small" onClick={() => setCreating(true)}>{add}</button></div></div>
+      {live.data && <p class="hint">{hint(live.data.any)}</p>}
+      {made && <div class="notice good"><span>This is shown once: <code>{made}</code></span> <Copy text={made} what={kind === "keys" ? "key" : "token"} /></div>}
       {!!live.data?.tokens.length && (
-        <Table label="Access tokens" heads={["Name", "Made", "Do"]}>
+        <Table label={label} heads={["Name", "Made", "Do"]}>
           {live.data.tokens.map((t) => (
             <tr key={t.hash}>
               <td class="main">{t.name} {t.hint && <span class="muted">…{t.hint}</span>}</td>
@@ -172,8 +180,9 @@ function Tokens() {
         </Table>
       )}
       {creating && (
-        <Dialog title="New access token" submit="Make" valid={!!name.trim()} onClose={() => setCreating(false)} onSubmit={async () => {
-          setMade((await post<{ token: string }>(tasksApi("/inside/tokens"), JSON.stringify({ name }))).token);
+        <Dialog title={asks} submit="Make" valid={!!name.trim()} onClose={() => setCreating(false)} onSubmit={async () => {
+          setMade((await post<{ token: string }>(tasksApi(`/inside/${kind}`), JSON.stringify({ name }))).token);
+          setName("");
           live.refresh();
         }}>
           <Field label="Name" hint="Who or what uses it, like CI." value={name} onInput={setName} />
