@@ -49,6 +49,7 @@ type Hold struct {
 	Run   ID
 	Token ID
 	Begin bool // the work begins: the token changes
+	Again bool // with Begin: if it began with this token and nothing came after, that is said once more; for who did not hear the reply
 	Hold  int64
 	Lapse *Lapse   // from now on; nil: as before
 	Rows  []RowPut // written if the token is the run's
@@ -130,6 +131,7 @@ type lease struct {
 	holds                bool // it is blocked and has its slots
 	blocking             bool // the ops of a Block are being applied
 	attempt              int  // of the run that was cancelled
+	from                 ID   // the token with which it has just begun; none once anything came after
 }
 
 // poolOf is where a new lane for a job stands when it is ready; nil for calls that are made.
@@ -205,7 +207,7 @@ func (m *Machine) grant(c *Lease, ln *lane, j *job) Leased {
 
 // renew gives a lease a new token.
 func (m *Machine) renew(fl *flight) {
-	fl.request = m.newID()
+	fl.request, fl.lease.from = m.newID(), ID{}
 	if fl.job != nil {
 		m.touch(fl.job.run)
 	}
@@ -217,6 +219,9 @@ func (m *Machine) notify(r *run) {
 
 func (m *Machine) hold(c *Hold) LeaseState {
 	fl := m.leases[c.Run]
+	if c.Begin && c.Again && fl != nil && fl.job != nil && c.Token != (ID{}) && fl.lease.from == c.Token {
+		return m.readLease(c.Run)
+	}
 	if fl == nil || fl.request != c.Token || c.Begin && (fl.job == nil || fl.lease.begun) {
 		return LeaseState{}
 	}
@@ -238,6 +243,7 @@ func (m *Machine) hold(c *Hold) LeaseState {
 		l.begun, l.kept, l.mark = true, false, len(fl.job.run.steps)
 		fl.job.returns = 0
 		m.renew(fl)
+		l.from = c.Token
 	}
 	return m.readLease(c.Run)
 }
@@ -434,6 +440,9 @@ func (fl *flight) encode() encoder {
 	b.int(10, l.lapse.Wait)
 	b.int(11, int64(l.lapse.Most))
 	b.bool(12, l.holds)
+	if l.from != (ID{}) {
+		b.id(13, l.from)
+	}
 	return b
 }
 
@@ -466,6 +475,8 @@ func parseLease(j *job, row []byte, failed *error) *flight {
 			l.lapse.Most = int(u)
 		case 12:
 			l.holds = u != 0
+		case 13:
+			l.from = toID(b)
 		}
 	})
 	if err != nil {

@@ -269,3 +269,37 @@ func TestPostponeAndFreedKey(t *testing.T) {
 		t.Errorf("%+v", rep)
 	}
 }
+
+// TestBeginIsHeardOnceMore: a worker that did not hear that its attempt began asks again and is told the same, until the run is further.
+func TestBeginIsHeardOnceMore(t *testing.T) {
+	t.Parallel()
+	b := pulled(t)
+	run := b.startPulled(Start{})
+	l := b.lease("current")[0]
+	again := func(token ID, asks bool) LeaseState {
+		return b.apply(&Hold{Run: run, Token: token, Begin: true, Again: asks, Hold: 5000}).(LeaseState)
+	}
+	if s := again(ID{}, true); s.Held {
+		t.Error("it began without a token")
+	}
+	s := b.begin(l)
+	for range 2 {
+		if got := again(l.Token, true); got != s {
+			t.Errorf("once more %+v, at first %+v", got, s)
+		}
+		b.crash(Config{})
+	}
+	if got := again(l.Token, false); got.Held {
+		t.Error("it began a second time")
+	}
+	if !b.apply(&Block{Run: run, Ops: []Op{{Kind: OpSleep, Step: Step{ID: "s"}, Until: b.now + 100}}}).(bool) {
+		t.Fatal("it does not wait")
+	}
+	if got := again(l.Token, true); got.Held {
+		t.Error("a run that waits began once more")
+	}
+	b.advance(100)
+	if got := again(l.Token, true); got.Held {
+		t.Error("a run that went on began once more")
+	}
+}

@@ -46,6 +46,7 @@ type pulledRun struct {
 type holding struct {
 	run     *pulledRun
 	token   engine.ID
+	from    engine.ID // the token with which it began
 	begun   bool
 	attempt int
 }
@@ -197,8 +198,10 @@ func (w *workers) work() {
 	switch n := w.rng.IntN(10); {
 	case !h.begun:
 		w.hold(h, true)
-	case n < 2:
+	case n < 1:
 		w.hold(h, false)
+	case n < 2:
+		w.beginAgain(h)
 	case n < 5:
 		w.wait(h)
 	default:
@@ -222,7 +225,25 @@ func (w *workers) hold(h *holding, begin bool) {
 			w.check.fail("run %s: the token %s was taken although %s was given out", h.run.id, c.Token, before)
 		}
 		w.told(h.run, s.Token, "a hold")
+		if c.Begin {
+			h.from = c.Token
+		}
 		h.token, h.begun, h.attempt = s.Token, s.Begun, s.Attempt
+	})
+}
+
+// beginAgain asks for the reply to a beginning once more, as a worker does that did not hear it.
+func (w *workers) beginAgain(h *holding) {
+	w.apply(&engine.Hold{Run: h.run.id, Token: h.from, Begin: true, Again: true, Hold: leaseHold}, func(v any) {
+		s := v.(engine.LeaseState)
+		switch {
+		case !s.Held:
+		case s.Attempt != h.attempt || !s.Begun || s.Blocked:
+			w.check.fail("run %s: attempt %d was begun, and once more it is %+v", h.run.id, h.attempt, s)
+		default:
+			w.told(h.run, s.Token, "a beginning once more")
+			h.token = s.Token
+		}
 	})
 }
 

@@ -18,7 +18,7 @@ type Source interface {
 	// Lease waits for runs, and returns at most most of them, none after a while without any. Each is the caller's for a minute, and from its start on
 	// for five minutes from one heartbeat to the next.
 	Lease(ctx context.Context, most int) ([]Run, error)
-	// Start begins the next attempt of a run. ErrLost: the run is not the caller's any more.
+	// Start begins the next attempt of a run. Asked once more it says the same, for a caller that did not hear it. ErrLost: the run is not the caller's any more.
 	Start(ctx context.Context, r Run) (*Attempt, error)
 	// Complete tells of the outcome of an attempt: section 18.7. ErrLost: the run has moved on, Latest says where to.
 	Complete(ctx context.Context, r Run, completion json.RawMessage) (*Outcome, error)

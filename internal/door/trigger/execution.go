@@ -283,7 +283,7 @@ func (env *environment) beat(ctx context.Context, run string, token engine.ID) e
 
 // startAttempt is POST …/attempts/start.
 func (env *environment) startAttempt(r *http.Request) (any, error) {
-	b, err := env.begin(r.Context(), r.PathValue("run"), snapshotOf(r), origin(r))
+	b, err := env.begin(r.Context(), r.PathValue("run"), snapshotOf(r), origin(r), false)
 	if err != nil {
 		return nil, err
 	}
@@ -301,8 +301,9 @@ func (b *begun) answer() map[string]any {
 	return map[string]any{"snapshot": b.x.snapshot(), "run": b.x.run(), "envVars": b.vars, "execution": b.view}
 }
 
-// begin begins an attempt of a run for whoever holds it. o is where its process reaches the server.
-func (env *environment) begin(ctx context.Context, run string, token engine.ID, o string) (*begun, error) {
+// begin begins an attempt of a run for whoever holds it. o is where its process reaches the server; again says that whoever asks may have asked before and not
+// have heard the answer.
+func (env *environment) begin(ctx context.Context, run string, token engine.ID, o string, again bool) (*begun, error) {
 	x, err := env.look(ctx, run)
 	if err != nil {
 		return nil, err
@@ -331,7 +332,7 @@ func (env *environment) begin(ctx context.Context, run string, token engine.ID, 
 		hold = poolHold
 	}
 	x.state, err = do[engine.LeaseState](ctx, env, &engine.Hold{
-		Run: rec.ID, Token: token, Begin: true, Hold: hold, Lapse: env.stalled(), Rows: []engine.RowPut{env.noteRow(rec.ID, &rec.note)},
+		Run: rec.ID, Token: token, Begin: true, Again: again, Hold: hold, Lapse: env.stalled(), Rows: []engine.RowPut{env.noteRow(rec.ID, &rec.note)},
 	})
 	if err != nil {
 		return nil, err

@@ -237,7 +237,7 @@ func (s source) start(ctx context.Context, r taskpool.Run, origin string) (*task
 	if err != nil {
 		return nil, err
 	}
-	b, err := env.begin(ctx, r.ID, token, origin)
+	b, err := env.begin(ctx, r.ID, token, origin, true)
 	if err != nil {
 		return nil, lost(err)
 	}
