@@ -12,6 +12,8 @@ let server, home, app;
 before(async () => {
   server = await startServer();
   use(server);
+  // Who is named first is the project whose development has the key of this file: below, another one is made at the same time.
+  assert.equal((await ask(server, "GET", `/api/v1/projects/${project}/dev`, undefined, { authorization: "Bearer tr_pat_quartet" })).body.apiKey, "tr_dev_quartet");
   app = copyApp();
   home = mkdtempSync(join(tmpdir(), "quartet-home-"));
 });
@@ -60,6 +62,9 @@ test("projects, variables and runs are looked after", { timeout: 170_000 }, asyn
   );
   assert.match(set, /GREETING is set/);
   assert.match(created, /proj_my-shop/);
+  const keyOf = async (ref) => (await ask(server, "GET", `/api/v1/projects/${ref}/dev`, undefined, { authorization: "Bearer tr_pat_quartet" })).body.apiKey;
+  assert.match(await keyOf("proj_my-shop"), /^tr_dev_\w{24}$/);
+  assert.equal(await keyOf(project), "tr_dev_quartet");
   assert.match(orgs, /one organization/);
   const [id] = /run_\w+/.exec(triggered);
   const [variables, , renamed, listed, replayed] = await all(
