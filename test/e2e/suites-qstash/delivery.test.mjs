@@ -134,15 +134,18 @@ test("the wait before a retry: what the answer says, then the expression, then t
     sink.on(path, { status: 429, headers: { [name]: value } }, 200);
     await delivered((await client.publish({ url: sink.url(path), retryDelay: "3600000" })).messageId);
   }
+  /** want is how long it waits, or until when. */
   const first = async (answer, more, want) => {
     const path = `/w${sink.requests.length}`;
     sink.on(path, answer);
     const { messageId } = await client.publish({ url: sink.url(path), ...more });
     await reached(messageId, "RETRY");
-    about((await waits(messageId))[0], want);
+    if (want instanceof Date) about((await log(messageId)).find((l) => l.state === "RETRY").nextDeliveryTime - want, 0);
+    else about((await waits(messageId))[0], want);
   };
   await first({ status: 503, headers: { "Retry-After": "6m5s" } }, soon, 365_000);
-  await first({ status: 503, headers: { "Retry-After": new Date(Date.now() + 600_000).toUTCString() } }, soon, 600_000 - 500);
+  const until = new Date(Date.now() + 600_000).toUTCString(); // of whole seconds
+  await first({ status: 503, headers: { "Retry-After": until } }, soon, new Date(until));
   await first({ status: 503, headers: { "Retry-After": "86401" } }, { retryDelay: "7000" }, 7000);
   await first(500, { retryDelay: "10000 * (1 + retried)" }, 10_000);
   await first(500, { retryDelay: "pow(10, 300)" }, 86_400_000);
