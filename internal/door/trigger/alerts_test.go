@@ -1,12 +1,8 @@
 package trigger
 
 import (
-	"encoding/json"
 	"errors"
 	"testing"
-
-	"github.com/quartetjobs/quartet/internal/engine"
-	"github.com/quartetjobs/quartet/internal/store"
 )
 
 // TestChannelOutlivesACrash: a channel that is stored is told of failures after a start, although the crash came before the tasks were registered for that.
@@ -16,15 +12,7 @@ func TestChannelOutlivesACrash(t *testing.T) {
 	b.trigger()
 	silent := func() bool {
 		t.Helper()
-		raw, ok, err := b.host.Get(t.Context(), store.Functions, engine.FunctionKey("dev", slugPrefix+"told"))
-		if err != nil || !ok {
-			t.Fatalf("the task is not registered: %v", err)
-		}
-		var fn engine.Function
-		if err := json.Unmarshal(raw, &fn); err != nil {
-			t.Fatal(err)
-		}
-		return fn.Silent
+		return b.function("told").Silent
 	}
 	if !silent() {
 		t.Error("failures are told of although nobody wants to know")

@@ -105,6 +105,19 @@ func (b *bench) json(method, path, body string, want int, to any) {
 	}
 }
 
+// function is what the engine was told of a task.
+func (b *bench) function(task string) (fn engine.Function) {
+	b.t.Helper()
+	raw, ok, err := b.host.Get(b.t.Context(), store.Functions, engine.FunctionKey("dev", slugPrefix+task))
+	if err != nil || !ok {
+		b.t.Fatalf("the task is not registered: %v", err)
+	}
+	if err := json.Unmarshal(raw, &fn); err != nil {
+		b.t.Fatal(err)
+	}
+	return fn
+}
+
 // trigger starts a run of a task that nobody has.
 func (b *bench) trigger(headers ...string) string {
 	b.t.Helper()

@@ -106,8 +106,10 @@ func (env *environment) keyholder() string { return env.environmentName(env.Proj
 // keyOwner is the environment of a secret key. In development a key that nobody has is one of the first project's.
 func (d *Door) keyOwner(ctx context.Context, key string) (*environment, error) {
 	var found *environment
-	if t := d.tokens.find(key); t != nil && t.Env != "" {
-		found = d.named(t.Env)
+	if additionalForm.MatchString(key) {
+		if t := d.tokens.find(key); t != nil && t.Env != "" {
+			found = d.named(t.Env)
+		}
 	}
 	for _, env := range d.all() { // each, so that the time taken does not tell which
 		if env.Branch == "" && env.key.Load().Equal(key) {

@@ -119,10 +119,11 @@ func (env *environment) loadOverrides(ctx context.Context) error {
 			env.lapse(r, v)
 		}
 		if len(rows) < q.Limit {
-			return env.adjust(ctx, env.current(), engineQueuesAll)
+			break
 		}
 		q.From = append(rows[len(rows)-1].Key, 0)
 	}
+	return env.adjust(ctx, env.current(), engineQueuesAll) // also without any: the crash may have come when the last one was reset
 }
 
 // change writes what is set by hand, nil for nothing, and makes the engine follow. The caller holds changing.

@@ -4,9 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
-
-	"github.com/quartetjobs/quartet/internal/engine"
-	"github.com/quartetjobs/quartet/internal/store"
 )
 
 // TestRegistrationOutlivesACrash: a version that was stored when the server died, or when storing more failed, is handed its tasks by the next start or by the
@@ -27,15 +24,7 @@ func TestRegistrationOutlivesACrash(t *testing.T) {
 			b.trigger()
 			pool := func() string {
 				t.Helper()
-				raw, ok, err := b.host.Get(t.Context(), store.Functions, engine.FunctionKey("dev", slugPrefix+"told"))
-				if err != nil || !ok {
-					t.Fatalf("the task is not registered: %v", err)
-				}
-				var fn engine.Function
-				if err := json.Unmarshal(raw, &fn); err != nil {
-					t.Fatal(err)
-				}
-				return fn.Pool
+				return b.function("told").Pool
 			}
 			var m manifest
 			if err := json.Unmarshal([]byte(body), &m); err != nil {

@@ -89,7 +89,7 @@ export interface TaskQueue {
   paused: boolean;
   concurrencyLimit: number | null;
   /** Absent of a queue whose tasks have concurrency limits instead. */
-  concurrency?: { base: number | null; override: number | null };
+  concurrency?: Bound;
 }
 
 /** How many runs of a concurrency limit are executed at once; null: no bound. */

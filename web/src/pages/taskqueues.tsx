@@ -30,7 +30,7 @@ export function TaskQueuesPage() {
               <td class="main">{q.type === "task" ? <a href={href("/tasks/runs", { task: q.name })}>{q.name}</a> : q.name} {q.type === "custom" && <Badge>shared</Badge>} {q.paused && <Badge tone="warn">paused</Badge>}</td>
               <td class="num">{q.running}</td>
               <td class="num">{q.queued}</td>
-              <td class="num">{q.concurrency ? <BoundCell bound={{ current: q.concurrencyLimit, ...q.concurrency }} /> : <span class="muted">as its task says</span>}</td>
+              <td class="num">{q.concurrency ? <BoundCell bound={q.concurrency} /> : <span class="muted">as its task says</span>}</td>
               <td class="fit">
                 {q.concurrency && <><button type="button" class="small" onClick={() => setLimiting(q)}>Limit…</button>{" "}</>}
                 {q.concurrency && q.concurrency.override !== null && <><button type="button" class="small" onClick={() => void change(q, "concurrency/reset", {}, "The queue has its declared limit again.")}>Reset</button>{" "}</>}
